@@ -1,0 +1,137 @@
+"""What the bank says: predictions for files, and what it knows."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from evernorm.errors import DataError, StateError
+from flows.environment import prepare
+
+if TYPE_CHECKING:
+    from evernorm.methods.base import Prediction
+
+
+def predict_files(images: list[Path], out: Path | None, root: Path, bank: Path | None, as_json: bool) -> None:
+    """Judge image files and print the answers, one line or one JSON object each.
+
+    Raises:
+        DataError: Listing every file that cannot be read; nothing is predicted then.
+        StateError: There is no bank.
+    """
+    prepare(root)
+    from evernorm.data.image import read_image
+    from evernorm.methods.presets import load_bank
+    from evernorm.overlay import save_overlay
+
+    arrays, faults = [], []
+    for path in images:
+        try:
+            arrays.append(read_image(path))
+        except DataError as error:
+            faults.append(f"{path}: {error.message}")
+    if faults:
+        raise DataError(
+            f"{len(faults)} of {len(images)} images cannot be read; nothing was predicted", faults
+        )
+    predictions = load_bank(bank or _champion(root)).predict(arrays)
+    pictures: list[Path | None] = [None] * len(images)
+    if out is not None:
+        pictures = [_picture(out, path, images) for path in images]
+        for picture, array, prediction in zip(pictures, arrays, predictions, strict=True):
+            if picture is not None:
+                save_overlay(picture, array, prediction.map)
+    if as_json:
+        print(json.dumps([_plain(*row) for row in zip(images, predictions, pictures, strict=True)], indent=2))  # noqa: T201
+        return
+    table = Table("image", "class", "score", "outlier probability", "p-value", "decision")
+    for path, prediction in zip(images, predictions, strict=True):
+        decision = "[bold red]defective[/]" if prediction.anomalous else "good"
+        figures = (f"{prediction.score:+.2f}", f"{prediction.probability:.3f}", f"{prediction.p_value:.4f}")
+        table.add_row(str(path), prediction.routed_class, *figures, decision)
+    Console(highlight=False).print(table)
+
+
+def show_status(root: Path) -> None:
+    """Print what a workspace's bank knows."""
+    prepare(root)
+    from evernorm.data.manifest import Manifest
+    from evernorm.files import read_json
+    from tasks.workspace import Workspace
+
+    console = Console(highlight=False)
+    workspace = Workspace.open(root)
+    paths, order = workspace.paths, workspace.params.order
+    learned = [name for name in order if paths.metrics(name).is_file()]
+    if not learned:
+        console.print(f"{root} knows no class yet ({len(order)} in the stream)")
+        return
+    last = read_json(paths.metrics(learned[-1]))
+    table = Table(
+        "class", "training images", "image AUROC, learned", "now", "bytes", "false alarms", "detected"
+    )
+    for place, name in enumerate(learned):
+        now = last["per_class"][name]
+        then = last["matrix"]["image_auroc"][place][-1]
+        figures = [_figure(value) for value in (then, now["image_auroc"])]
+        shares = [_figure(now[key]) for key in ("false_alarm_rate", "detection_rate")]
+        count = len(Manifest.load(paths.manifest(name)).train)
+        table.add_row(name, str(count), *figures, f"{now['bytes']:.0f}", *shares)
+    console.print(table)
+    for name in (name for name in order if name not in learned):
+        console.print(f"{name}: in the stream, not learned yet")
+    champion = _champion_version(root)
+    console.print(f"champion: version {champion.version}" if champion else "champion: none")
+
+
+def _champion(root: Path) -> Path:
+    """The files of the champion, fetched from MLflow."""
+    from mlflow.artifacts import download_artifacts
+
+    from tasks.registry import MODEL
+    from tasks.tracking import tracking_uri
+    from tasks.workspace import Workspace
+
+    version = _champion_version(root)
+    if version is None:
+        raise StateError(f"{MODEL} has no champion yet; learn a class, or name a stored bank with --bank")
+    source = download_artifacts(version.source, tracking_uri=tracking_uri(Workspace.open(root)))
+    return Path(source) / "data" / _data_name(Path(source))
+
+
+def _data_name(model: Path) -> str:
+    """The bank's folder inside a pyfunc model."""
+    return next(path.parent.name for path in sorted((model / "data").glob("*/bank.json")))
+
+
+def _champion_version(root: Path) -> Any:
+    from tasks.registry import champion_of
+    from tasks.tracking import client_of
+    from tasks.workspace import Workspace
+
+    return champion_of(client_of(Workspace.open(root)))
+
+
+def _picture(out: Path, image: Path, images: list[Path]) -> Path:
+    """Where an image's picture goes; files of the same name get their place in the list."""
+    alike = [other for other in images if other.stem == image.stem]
+    number = f"-{images.index(image)}" if len(alike) > 1 else ""
+    return out / f"{image.stem}{number}.png"
+
+
+def _plain(path: Path, prediction: "Prediction", picture: Path | None) -> dict[str, Any]:
+    values = {key: value for key, value in asdict(prediction).items() if key not in {"map", "routed_class"}}
+    return {
+        "image": str(path),
+        "class": prediction.routed_class,
+        **values,
+        "map_max": float(prediction.map.max()),
+        "picture": str(picture) if picture else None,
+    }
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,78 @@
+"""The command `evernorm`. Heavy packages are imported by the command that needs them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evernorm.errors import EvernormError
+
+app = typer.Typer(
+    help="Detects defects in product images; learns one class after another and forgets none.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Where the stream is learned and kept.")]
+DEFAULT_WORKSPACE = Path("evernorm-workspace")
+
+
+def main() -> None:
+    """Run the command; an error of the user's is told without a traceback."""
+    try:
+        app()
+    except EvernormError as error:
+        sys.exit(f"evernorm: {error}")
+    except KeyboardInterrupt:
+        sys.exit("evernorm: stopped; the same command goes on from the last finished stage")
+
+
+@app.command()
+def learn(
+    data: Annotated[
+        Path, typer.Option("--data", help="A folder of classes (MVTec AD, VisA, BTAD, BMAD or plain).")
+    ],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    order: Annotated[
+        str | None, typer.Option(help="Classes in the order to learn them, a,b,c. Default: all, by name.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter, group.key=value; repeatable.")
+    ] = None,
+    summary: Annotated[Path | None, typer.Option(help="Also write the summary as JSON.")] = None,
+) -> None:
+    """Learn the classes of a folder, one after another."""
+    from flows.run import learn_folder
+
+    names = [name.strip() for name in order.split(",") if name.strip()] if order else None
+    learn_folder(data, workspace, names, settings or [], summary)
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    out: Annotated[Path | None, typer.Option(help="Write a heat map picture of each image here.")] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    bank: Annotated[
+        Path | None, typer.Option(help="A stored bank instead of the workspace's champion.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Judge images with the champion: class, score, outlier probability, decision, heat map."""
+    from flows.answer import predict_files
+
+    predict_files(images, out, workspace, bank, as_json)
+
+
+@app.command()
+def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """Say what the bank knows, class by class."""
+    from flows.answer import show_status
+
+    show_status(workspace)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What a person reads while a stream is learned, and at the end."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tasks.pipeline import StageRun
+from tasks.registry import Registered
+from tasks.summary import Figure, Summary
+
+
+class Reporter:
+    """One line when an experience begins, one when it ends, with what is left."""
+
+    def __init__(self, total: int) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.total = total
+        self.done = 0
+        self.worked: list[float] = []
+
+    def begin(self, name: str) -> None:
+        """An experience begins."""
+        self.console.print(f"[bold]\\[{self.done + 1}/{self.total}] {name}[/bold]")
+
+    def end(self, stages: Sequence[StageRun], registered: Registered, seconds: float) -> None:
+        """An experience has ended."""
+        self.done += 1
+        ran = [stage for stage in stages if stage.ran]
+        took = " · ".join(f"{stage.stage} {stage.seconds:.1f} s" for stage in ran) or "up to date"
+        self.console.print(f"      {took}", style="dim")
+        refused = f": {'; '.join(registered.reasons)}" if registered.reasons else ""
+        left = ""
+        if ran:
+            self.worked.append(seconds)
+        if ran and self.done < self.total:
+            left = (
+                f" · about {_duration((self.total - self.done) * sum(self.worked) / len(self.worked))} left"
+            )
+        self.console.print(
+            f"      {registered.name} version {registered.version} {registered.alias}{refused}{left}"
+        )
+
+
+def show(summary: Summary, console: Console) -> None:
+    """Print the summary."""
+    console.print()
+    console.print(_matrix(summary))
+    console.print(_classes(summary))
+    forgetting = summary.forgetting
+    lines = [
+        ("pooled image AUROC, one threshold", _figure(summary.pooled.image_auroc)),
+        ("mean image AUROC, true class given", _figure(summary.oracle.image_auroc)),
+        (
+            "forgetting",
+            f"{_figure(forgetting.chaudhry)} (Chaudhry) · {_figure(forgetting.relative_percent)} % (relative) · "
+            f"{_figure(forgetting.mtrmb)} (MTRMB)",
+        ),
+        ("routing accuracy", _figure(summary.routing_accuracy)),
+        ("false alarms on good test images", _percent(summary.mean.false_alarm_rate)),
+        ("bank", f"{summary.bank_bytes / 1e6:.1f} MB"),
+        ("time", " · ".join(f"{name} {_duration(stage.seconds)}" for name, stage in summary.stages.items())),
+        (
+            "registered",
+            f"{summary.registered.name} version {summary.registered.version} ({summary.registered.alias})",
+        ),
+    ]
+    table = Table.grid(padding=(0, 2))
+    for name, value in lines:
+        table.add_row(Text(name, style="dim"), value)
+    console.print(table)
+
+
+def _matrix(summary: Summary) -> Table:
+    table = Table(
+        title="Image AUROC of each class (across) after each experience (down)", title_justify="left"
+    )
+    table.add_column("after")
+    for name in summary.classes:
+        table.add_column(name, justify="right")
+    for name, row in zip(summary.classes, summary.matrix.image_auroc, strict=True):
+        table.add_row(name, *[_figure(value, "") for value in row])
+    return table
+
+
+def _classes(summary: Summary) -> Table:
+    table = Table(title="After the last experience, one bank for all classes", title_justify="left")
+    columns = {
+        "image AUROC": "image_auroc",
+        "AP": "image_ap",
+        "F1": "image_f1max",
+        "(all: F1)": "trivial_f1",
+        "pixel AUROC": "pixel_auroc",
+        "AP ": "pixel_ap",
+        "AUPRO": "pixel_aupro",
+    }
+    table.add_column("class")
+    for title in (*columns, "false alarms", "detected"):
+        table.add_column(title, justify="right")
+    for name, figures in [*summary.per_class.items(), ("mean", summary.mean)]:
+        values = [_figure(getattr(figures, field)) for field in columns.values()]
+        if name == "mean":
+            table.add_section()
+        table.add_row(name, *values, _percent(figures.false_alarm_rate), _percent(figures.detection_rate))
+    return table
+
+
+def _figure(value: Figure, missing: str = "–") -> str:
+    return missing if value is None else f"{value:.3f}"
+
+
+def _percent(value: Figure) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 99:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"

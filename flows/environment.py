@@ -1,0 +1,29 @@
+"""Settings of the dependencies that must stand before they are imported: no telemetry, little noise."""
+
+import os
+from pathlib import Path
+
+_QUIET = {
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DVC_NO_ANALYTICS": "true",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the command tells a fault once, in one sentence
+    "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # The heartbeat thread costs a second at the end of every flow and watches for lost workers, not for us.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "",
+}
+
+
+def prepare(workspace: Path | None = None) -> None:
+    """Set what the user has not set; without a Prefect server, keep its state in the workspace."""
+    for name, value in _QUIET.items():
+        if value:
+            os.environ.setdefault(name, value)
+        else:
+            os.environ.pop(name, None)
+    if workspace is not None and "PREFECT_API_URL" not in os.environ:
+        os.environ.setdefault("PREFECT_HOME", str(workspace.resolve() / ".prefect"))

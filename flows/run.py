@@ -1,0 +1,81 @@
+"""From a folder of classes to a learned stream: check everything, then bring in, then learn."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from evernorm.errors import ParamsError
+from evernorm.params import Params, override, parse_params
+from flows.environment import prepare
+
+
+def learn_folder(
+    data: Path, root: Path, order: list[str] | None, settings: list[str], summary_file: Path | None
+) -> None:
+    """Validate data and settings, make or reuse the workspace, learn, show the summary.
+
+    Raises:
+        EvernormError: Anything the user can cure; nothing has changed if data or settings are at fault.
+    """
+    prepare(root)
+    from evernorm.data.readers import read_classes
+    from evernorm.data.validate import validate
+    from tasks.workspace import Workspace
+
+    console = Console(stderr=True, highlight=False)
+    known = Workspace.open(root).params if (root / "params.yaml").is_file() else Params()
+    parse_params(override(known.model_dump(mode="json"), settings))
+    with console.status(f"Checking {data} …"):
+        names = order or sorted(read_classes(data))
+        stream = _stream(known.order, names)
+        manifests = validate(data, names)
+    workspace = Workspace.open_or_create(root)
+
+    from tasks.data import bring_in  # Prefect makes its home in the workspace when it is imported
+
+    with workspace.locked():
+        changed = bring_in(workspace, data, manifests)
+        workspace.configure(settings, stream)
+    images = sum(len(manifests[name].records) for name in changed)
+    console.print(
+        f"{len(manifests)} classes, {len(changed)} new or changed ({images} images) → {workspace.root}"
+    )
+    learn_workspace(workspace.root, summary_file)
+
+
+def learn_workspace(root: Path, summary_file: Path | None) -> None:
+    """Learn what the workspace's stream names and show the summary."""
+    prepare(root)
+    from evernorm.files import write_bytes
+    from flows.console import show
+    from flows.learn import learn_stream
+    from tasks.summary import summarise
+    from tasks.tracking import tracking_uri
+    from tasks.workspace import Workspace
+
+    console = Console(highlight=False)
+    learned = learn_stream(root)
+    if not learned:
+        console.print("The stream is empty; there is nothing to learn.")
+        return
+    summary = summarise(root, [each.recorded for each in learned], learned[-1].registered)
+    if summary_file is not None:
+        write_bytes(summary_file, (summary.model_dump_json(indent=2) + "\n").encode())
+    show(summary, console)
+    uri = tracking_uri(Workspace.open(root))
+    console.print()
+    console.print(f"MLflow:  mlflow ui --backend-store-uri {uri}", soft_wrap=True)
+    console.print(f"Prefect: PREFECT_HOME={root / '.prefect'} prefect server start", soft_wrap=True)
+
+
+def _stream(known: tuple[str, ...], wanted: list[str]) -> list[str]:
+    """The stream with new classes at its end: what is learned keeps its place."""
+    again = [name for name in wanted if name in known]
+    if again != [name for name in known if name in wanted]:
+        raise ParamsError(
+            f"the stream was learned in the order {', '.join(known)}; --order {','.join(wanted)} would change it. "
+            f"Name a new --workspace for another order"
+        )
+    if repeated := {name for name in wanted if wanted.count(name) > 1}:
+        raise ParamsError(f"--order names {', '.join(sorted(repeated))} more than once")
+    return [*known, *(name for name in wanted if name not in known)]

@@ -1,0 +1,183 @@
+"""What a score means in its class: standardised, as an outlier probability, as a p-value, as a decision.
+
+Everything follows from how the class's normal training images score when each is left out of the memory
+(`memory.leave_one_out`), at the size at which the memory is now read.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evernorm.errors import FitError, StateError
+from evernorm.evt import Floats, WeibullTail, fit_high
+from evernorm.files import read_arrays, read_json, write_arrays, write_json
+from evernorm.memory.bank import check_schema
+from evernorm.memory.leave_one_out import TrainingScores
+from evernorm.params import WeibullParams
+
+SCHEMA = 1
+MIN_IMAGES = 5  # fewer scores than this have no tail
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The reading of a class's scores at one memory size.
+
+    Attributes:
+        size: Rows of memory that the training scores were taken with.
+        scores: float32 ``[n]``, training scores, ascending.
+        mean: Mean training score.
+        std: Standard deviation of the training scores.
+        unit: Median training score; the tail is fitted on scores divided by it.
+        patch_mean: Mean training patch distance.
+        patch_std: Standard deviation of the training patch distances.
+        tail: The Weibull tail.
+        threshold: Score beyond which an image is called anomalous.
+    """
+
+    size: int
+    scores: npt.NDArray[np.float32]
+    mean: float
+    std: float
+    unit: float
+    patch_mean: float
+    patch_std: float
+    tail: WeibullTail
+    threshold: float
+
+    def standardise(self, score: npt.ArrayLike) -> Floats:
+        """(score − mean) / std, comparable between classes: one threshold serves all of them."""
+        return (np.asarray(score, np.float64) - self.mean) / self.std
+
+    def standardise_map(self, distances: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """(distance − mean) / std of patch distances, comparable between classes."""
+        return (distances - np.float32(self.patch_mean)) / np.float32(self.patch_std)
+
+    def probability(self, score: npt.ArrayLike) -> Floats:
+        """Outlier probability: the Weibull tail's `w_score`. Nearly 0 below the tail, so it does not rank there."""
+        return self.tail.w_score(np.asarray(score, np.float64) / self.unit)
+
+    def p_value(self, score: npt.ArrayLike) -> Floats:
+        """How often a normal image scores at least this high.
+
+        Within the tail: the tail's share of the training images times 1 − `w_score`; below it: the share
+        of training images that score at least as high. Never increases with the score.
+        """
+        values = np.asarray(score, np.float64)
+        below = (len(self.scores) - np.searchsorted(self.scores, values, side="left")) / len(self.scores)
+        within = self.tail.size / len(self.scores) * (1 - self.probability(values))
+        return np.where(values >= self.tail.minimum * self.unit, within, below)
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the scores, as plain values."""
+        return {
+            **{key: value for key, value in vars(self).items() if key not in {"scores", "tail"}},
+            "tail": self.tail.to_json(),
+        }
+
+
+class Calibrations:
+    """A class's calibrations for every memory size, largest first."""
+
+    def __init__(self, steps: list[Calibration]) -> None:
+        self.steps = steps
+
+    def at(self, rows: int) -> Calibration:
+        """The calibration for a memory of `rows` rows: the largest size that is not larger.
+
+        A smaller memory scores a little higher, so a step that does not fit exactly errs towards fewer
+        false alarms.
+        """
+        return next((step for step in self.steps if step.size <= rows), self.steps[-1])
+
+    def save(self, folder: Path) -> None:
+        """Write ``weibull.json`` and ``scores.safetensors``."""
+        write_arrays(folder / "scores.safetensors", {f"{step.size:08d}": step.scores for step in self.steps})
+        write_json(
+            folder / "weibull.json", {"schema": SCHEMA, "steps": [step.to_json() for step in self.steps]}
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> "Calibrations":
+        """Read them back.
+
+        Raises:
+            StateError: Missing, damaged, or of another schema.
+        """
+        record = check_schema(read_json(folder / "weibull.json"), SCHEMA, folder)
+        scores = read_arrays(folder / "scores.safetensors")
+        try:
+            return cls(
+                [
+                    Calibration(
+                        **{
+                            **step,
+                            "tail": WeibullTail(**step["tail"]),
+                            "scores": scores[f"{step['size']:08d}"],
+                        }
+                    )
+                    for step in record["steps"]
+                ]
+            )
+        except (KeyError, TypeError) as error:
+            raise StateError(
+                f"{folder} lacks or has too much: {error}; restore it with `dvc checkout`"
+            ) from error
+
+
+def calibrate(training: TrainingScores, params: WeibullParams) -> Calibrations:
+    """Fit every size that has enough training scores.
+
+    Raises:
+        FitError: Not even the full memory can be calibrated; says why.
+    """
+    steps: list[Calibration] = []
+    for size, row, patch_mean, patch_std in zip(
+        training.sizes, training.scores, training.patch_mean, training.patch_std, strict=True
+    ):
+        scores = np.sort(row[np.isfinite(row)])
+        if len(scores) < MIN_IMAGES:
+            if not steps:
+                raise FitError(
+                    f"only {len(scores)} training images can be scored without their own patches; "
+                    f"calibration needs at least {MIN_IMAGES}"
+                )
+            break
+        steps.append(_fit(int(size), scores, float(patch_mean), float(patch_std), params))
+    return Calibrations(steps)
+
+
+def _fit(
+    size: int, scores: npt.NDArray[np.float32], patch_mean: float, patch_std: float, params: WeibullParams
+) -> Calibration:
+    unit = float(np.median(scores))
+    std = float(scores.std(dtype=np.float64))
+    if unit <= 0 or std <= 0 or patch_std <= 0:
+        raise FitError(
+            f"the {len(scores)} training images score alike (median {unit:g}, standard deviation {std:g}): they are "
+            f"copies of one another; calibration needs different images"
+        )
+    count = max(MIN_IMAGES, round(params.tail_fraction * len(scores)))
+    tail = fit_high(scores.astype(np.float64) / unit, min(count, len(scores)), params.engine)
+    return Calibration(
+        size=size,
+        scores=scores,
+        mean=float(scores.mean(dtype=np.float64)),
+        std=std,
+        unit=unit,
+        patch_mean=patch_mean,
+        patch_std=patch_std,
+        tail=tail,
+        threshold=_threshold(scores, unit, tail, params.false_alarm_rate),
+    )
+
+
+def _threshold(scores: npt.NDArray[np.float32], unit: float, tail: WeibullTail, rate: float) -> float:
+    """The score whose p-value is the false-alarm rate asked for."""
+    share = tail.size / len(scores)
+    if rate < share:
+        return unit * max(float(tail.quantile(1 - rate / share)), tail.minimum)
+    return float(np.quantile(scores, 1 - rate, method="higher"))

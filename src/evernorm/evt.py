@@ -1,0 +1,115 @@
+"""Weibull tails with libMR's semantics (Scheirer et al., meta-recognition; NOTES on Weibull tails)."""
+
+import importlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evernorm.errors import FitError
+from evernorm.params import Engine
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class WeibullTail:
+    """A two-parameter Weibull distribution over the high end of some data.
+
+    A value x is shifted to y = x + 1 − minimum, so that the smallest tail value lies at 1. The fixed
+    +1 makes the fit depend on the unit of the data: divide by a typical value first.
+
+    Attributes:
+        scale: Weibull scale, in units of the data.
+        shape: Weibull shape, dimensionless.
+        minimum: Smallest value of the tail, in units of the data.
+        size: Number of values in the tail.
+    """
+
+    scale: float
+    shape: float
+    minimum: float
+    size: int
+
+    def w_score(self, x: npt.ArrayLike) -> Floats:
+        """Probability that x lies beyond the tail: 1 − exp(−(y / scale)^shape), 0 where y < 0.
+
+        Args:
+            x: Values of any shape.
+
+        Returns:
+            float64 in [0, 1], of the same shape.
+        """
+        y = np.maximum(np.asarray(x, np.float64) + 1 - self.minimum, 0)
+        return -np.expm1(-((y / self.scale) ** self.shape))
+
+    def quantile(self, probability: npt.ArrayLike) -> Floats:
+        """Inverse of `w_score` for probabilities in [0, 1)."""
+        y = self.scale * (-np.log1p(-np.asarray(probability, np.float64))) ** (1 / self.shape)
+        shifted: Floats = y - 1 + self.minimum
+        return shifted
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for the constructor."""
+        return asdict(self)
+
+
+def fit_high(data: npt.ArrayLike, tail: int, engine: Engine = Engine.LIBMR) -> WeibullTail:
+    """Fit the `tail` largest values by maximum likelihood with location 0.
+
+    Args:
+        data: Values, one-dimensional, in units of a typical value (see `WeibullTail`).
+        tail: How many of the largest make the tail.
+        engine: libmr's own fit, or SciPy's equivalent (they agree to 1e-5).
+
+    Raises:
+        FitError: Too few values, values that are not finite, a tail whose values are all equal, an
+            engine that is not installed, or a fit that does not converge.
+    """
+    values = np.asarray(data, np.float64).ravel()
+    if not np.isfinite(values).all():
+        raise FitError(
+            f"{(~np.isfinite(values)).sum()} of {values.size} values are not finite; a tail needs finite ones"
+        )
+    if not 2 <= tail <= values.size:
+        raise FitError(
+            f"a tail of {tail} cannot be taken from {values.size} values; it needs 2 to {values.size}"
+        )
+    kept = np.sort(values)[-tail:]
+    if kept[0] == kept[-1]:
+        raise FitError(
+            f"the {tail} largest values all equal {kept[0]:g}; a tail without spread has no Weibull fit"
+        )
+    scale, shape = _ENGINES[engine](kept)
+    if not (np.isfinite(scale) and np.isfinite(shape) and scale > 0 and shape > 0):
+        raise FitError(
+            f"{engine.value} found no Weibull fit for a tail of {tail} values (scale {scale}, shape {shape})"
+        )
+    return WeibullTail(scale, shape, float(kept[0]), tail)
+
+
+def _fit_libmr(kept: Floats) -> tuple[float, float]:
+    try:
+        libmr: Any = importlib.import_module("libmr")
+    except ModuleNotFoundError as error:
+        raise FitError(
+            "weibull.engine is libmr, but libmr is not installed: `pip install cython numpy setuptools wheel`, then "
+            "`pip install --no-build-isolation libmr==0.1.9`; or set weibull.engine to scipy"
+        ) from error
+    tail = libmr.MR()
+    tail.fit_high(kept, kept.size)
+    if not tail.is_valid:
+        return float("nan"), float("nan")
+    scale, shape, *_ = tail.get_params()
+    return float(scale), float(shape)
+
+
+def _fit_scipy(kept: Floats) -> tuple[float, float]:
+    from scipy.stats import weibull_min
+
+    shape, _, scale = weibull_min.fit(kept + 1 - kept[0], floc=0)
+    return float(scale), float(shape)
+
+
+_ENGINES = {Engine.LIBMR: _fit_libmr, Engine.SCIPY: _fit_scipy}

@@ -1,0 +1,1 @@
+"""Frozen backbones behind one protocol: images in, patch features out."""

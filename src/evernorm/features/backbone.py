@@ -1,0 +1,251 @@
+"""timm backbones as frozen patch-feature extractors (PatchCore section 3.1; NOTES on PatchCoreCL)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from evernorm.errors import ParamsError, StateError
+from evernorm.features.preprocess import Preprocess
+from evernorm.features.weights import RANDOM, load_weights
+from evernorm.params import Device, FeatureParams
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+
+class Backbone(Protocol):
+    """What a method needs of a feature extractor."""
+
+    preprocess: Preprocess
+    grid: tuple[int, int]
+    dim: int
+
+    def features(self, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        """Patch features of images of any size: float32 ``[n, rows · columns, dim]``, patches row by row."""
+        ...
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What rebuilds a backbone, apart from its weights.
+
+    Attributes:
+        name: timm's name.
+        layers: Feature levels that are read, shallowest first.
+        neighbourhood: Side of the average that each level gets.
+        preprocess: From image to input.
+    """
+
+    name: str
+    layers: tuple[int, ...]
+    neighbourhood: int
+    preprocess: Preprocess
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `from_json`."""
+        return {
+            "name": self.name,
+            "layers": list(self.layers),
+            "neighbourhood": self.neighbourhood,
+            "preprocess": self.preprocess.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Architecture":
+        """Rebuild from plain values."""
+        preprocess = Preprocess.from_json(values["preprocess"])
+        return cls(values["name"], tuple(values["layers"]), values["neighbourhood"], preprocess)
+
+
+class TimmBackbone:
+    """A timm network, cut after the deepest level that is read, frozen, in eval mode.
+
+    Each level is averaged over its neighbourhood (3 × 3 in PatchCore), deeper levels are resized
+    bilinearly to the shallowest, and the channels are concatenated.
+
+    Attributes:
+        grid: Rows and columns of patches.
+        dim: Columns of a patch feature.
+    """
+
+    def __init__(self, architecture: Architecture, network: "nn.Module", device: "torch.device") -> None:
+        import torch
+
+        self.architecture = architecture
+        self.preprocess = architecture.preprocess
+        self.device = device
+        self.network = network.eval().requires_grad_(False).to(device)
+        size = self.preprocess.size
+        with torch.inference_mode():
+            levels = self._levels(torch.zeros(1, 3, size, size, device=device))
+        self.grid = (levels[0].shape[2], levels[0].shape[3])
+        self.dim = sum(level.shape[1] for level in levels)
+
+    def features(self, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        """Patch features of images of any size; the result does not depend on how images are batched.
+
+        Args:
+            images: uint8 ``[H, W, 3]`` each.
+
+        Returns:
+            float32 ``[n, rows · columns, dim]``.
+        """
+        import torch
+
+        inputs = np.stack([self.preprocess(image) for image in images])
+        half = torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda")
+        with torch.inference_mode(), half:
+            return self.patches(torch.from_numpy(inputs).to(self.device)).float().cpu().numpy()
+
+    def patches(self, inputs: "Tensor") -> "Tensor":
+        """Patch features of preprocessed inputs ``[n, 3, size, size]``: ``[n, rows · columns, dim]``."""
+        from torch.nn.functional import avg_pool2d, interpolate
+
+        side = self.architecture.neighbourhood
+        levels = self._levels(inputs)
+        if side > 1:
+            levels = [avg_pool2d(level, side, stride=1, padding=side // 2) for level in levels]
+        shape = levels[0].shape[2:]
+        resized = [
+            level
+            if level.shape[2:] == shape
+            else interpolate(level, shape, mode="bilinear", align_corners=False)
+            for level in levels
+        ]
+        joined: Tensor = _concatenate(resized)
+        return joined
+
+    def weights(self) -> dict[str, npt.NDArray[Any]]:
+        """The weights up to the deepest level, so that a served bank needs no other source."""
+        return {name: tensor.cpu().numpy() for name, tensor in self.network.state_dict().items()}
+
+    def _levels(self, inputs: "Tensor") -> "list[Tensor]":
+        network: Any = self.network
+        levels: list[Tensor] = network.forward_intermediates(
+            inputs,
+            indices=list(self.architecture.layers),
+            norm=False,
+            stop_early=True,
+            output_fmt="NCHW",
+            intermediates_only=True,
+        )
+        return levels
+
+
+def build_backbone(params: FeatureParams, seed: int = 0) -> TimmBackbone:
+    """Build the backbone that params.yaml names, with its weights.
+
+    Args:
+        params: The `features` group.
+        seed: Used only for ``weights: random``.
+
+    Raises:
+        ParamsError: No such backbone, level, or device.
+        WeightsError: The weights are missing or do not fit.
+    """
+    import timm
+    import torch
+
+    device = choose_device(params.device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            size = _input_size(params.backbone, params.image_size)
+            network = timm.create_model(params.backbone, pretrained=False, **size)
+        except (RuntimeError, TypeError, AssertionError) as error:
+            near = (
+                ", ".join(timm.list_models(f"*{params.backbone.split('_')[0]}*")[:5])
+                or "see timm.list_models()"
+            )
+            raise ParamsError(
+                f"features.backbone {params.backbone!r} cannot be built: {error}. Near: {near}"
+            ) from error
+    layers = params.layers or default_layers(network)
+    preprocess = _preprocess(network, params.image_size)
+    network = _cut(network, layers, params.backbone)
+    if params.weights != RANDOM:
+        load_weights(network, params.weights, params.backbone)
+    architecture = Architecture(params.backbone, tuple(sorted(layers)), params.neighbourhood, preprocess)
+    return TimmBackbone(architecture, network, device)
+
+
+def rebuild_backbone(
+    architecture: Architecture, weights: dict[str, npt.NDArray[Any]], device: Device = Device.AUTO
+) -> TimmBackbone:
+    """Rebuild a backbone that was stored with a bank.
+
+    Raises:
+        StateError: The weights do not fit the architecture.
+    """
+    import timm
+    import torch
+
+    size = _input_size(architecture.name, architecture.preprocess.size)
+    network = timm.create_model(architecture.name, pretrained=False, **size)
+    network = _cut(network, architecture.layers, architecture.name)
+    try:
+        network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
+    except RuntimeError as error:
+        raise StateError(f"the stored weights do not fit {architecture.name}: {error}") from error
+    return TimmBackbone(architecture, network, choose_device(device))
+
+
+def choose_device(device: Device) -> "torch.device":
+    """The torch device; `auto` takes CUDA where there is one.
+
+    Raises:
+        ParamsError: CUDA was asked for and is not there.
+    """
+    import torch
+
+    if device is Device.CUDA and not torch.cuda.is_available():
+        raise ParamsError("features.device is cuda, but torch sees no CUDA device; use auto or cpu")
+    return torch.device("cuda" if device is not Device.CPU and torch.cuda.is_available() else "cpu")
+
+
+def default_layers(network: "nn.Module") -> tuple[int, ...]:
+    """Strides 8 and 16 of a pyramid (PatchCore's layer2 and layer3); block 5 of a plain transformer (UCAD)."""
+    info: Any = getattr(network, "feature_info", [])
+    strides = [level["reduction"] for level in info]
+    if len(set(strides)) == len(strides) and {8, 16} <= set(strides):
+        return strides.index(8), strides.index(16)
+    return (min(5, len(strides) - 1),)
+
+
+def _cut(network: "nn.Module", layers: Sequence[int], name: str) -> "nn.Module":
+    cut: Any = network
+    levels = len(getattr(network, "feature_info", []))
+    if not hasattr(cut, "forward_intermediates"):
+        raise ParamsError(
+            f"features.backbone {name!r} gives no intermediate features; choose another timm model"
+        )
+    if wrong := [layer for layer in layers if layer >= levels]:
+        raise ParamsError(f"features.layers {wrong} are not there: {name} has levels 0 to {levels - 1}")
+    cut.prune_intermediate_layers(list(layers), prune_norm=True, prune_head=True)
+    return network
+
+
+def _preprocess(network: "nn.Module", size: int) -> Preprocess:
+    config: Any = network.pretrained_cfg
+    interpolation = config.get("interpolation", "bicubic")
+    return Preprocess(
+        size=size,
+        mean=tuple(config.get("mean", (0.485, 0.456, 0.406))),
+        std=tuple(config.get("std", (0.229, 0.224, 0.225))),
+        interpolation=interpolation if interpolation in {"bilinear", "bicubic"} else "bicubic",
+    )
+
+
+def _input_size(name: str, size: int) -> dict[str, Any]:
+    """Vision transformers fix their input size when they are built; convolutional networks take any."""
+    return {"img_size": size} if "vit" in name or "deit" in name or "swin" in name else {}
+
+
+def _concatenate(levels: "list[Tensor]") -> "Tensor":
+    import torch
+
+    return torch.cat(levels, dim=1).flatten(2).transpose(1, 2).contiguous()

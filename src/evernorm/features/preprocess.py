@@ -1,0 +1,50 @@
+"""From an image of any size to the backbone's input; the rule travels with the bank."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Resize the whole frame to a square (nothing is cropped: a defect may be at the rim), then normalise.
+
+    Attributes:
+        size: Side of the square, pixels.
+        mean: Per channel, in units of full scale.
+        std: Per channel, in units of full scale.
+        interpolation: ``bilinear`` or ``bicubic``, with antialiasing.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+
+    def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Preprocess one image.
+
+        Args:
+            image: uint8 ``[H, W, 3]``, RGB.
+
+        Returns:
+            float32 ``[3, size, size]``.
+        """
+        from PIL import Image
+
+        filters = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+        resized = Image.fromarray(image).resize((self.size, self.size), filters[self.interpolation])
+        scaled = np.asarray(resized, np.float32) / np.float32(255)
+        normalised = (scaled - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `from_json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Preprocess":
+        """Rebuild from plain values."""
+        return cls(values["size"], tuple(values["mean"]), tuple(values["std"]), values["interpolation"])

@@ -1,0 +1,116 @@
+"""State on disk: atomic writes, hashes, names that stay in their folder."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evernorm.errors import DataError, StateError
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}")
+
+
+def is_plain_name(name: str) -> bool:
+    """Tell whether `name` can be a class name: letters, digits, ``_`` and ``-``, at most 64, no dots or slashes."""
+    return _PLAIN_NAME.fullmatch(name) is not None
+
+
+def inside(root: Path, relative: str) -> Path:
+    """Resolve `relative` below `root`, following links.
+
+    Raises:
+        DataError: The path leaves `root`.
+    """
+    path = (root / relative).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise DataError(f"path {relative!r} leaves its folder; only files inside {root.name!r} are read")
+    return path
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes, read in blocks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Hex SHA-256 of a JSON value in its canonical form (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write beside the target, fsync, then rename: a reader sees the old file or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON with a trailing newline, atomically. NaN and infinity are refused."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        StateError: The file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StateError(f"{path} is missing; run the stage that writes it, or `dvc pull`") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StateError(f"{path} is not JSON ({error}); restore it with `dvc checkout`") from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write arrays as one safetensors file, atomically; names are stored in sorted order."""
+    from safetensors.numpy import save
+
+    write_bytes(path, save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}))
+
+
+def read_arrays(path: Path, rows: Mapping[str, int] | None = None) -> dict[str, npt.NDArray[Any]]:
+    """Read arrays of a safetensors file.
+
+    Args:
+        path: The file.
+        rows: For the arrays named, read only that many leading rows; the others are read whole.
+
+    Raises:
+        StateError: The file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as store:
+            return {
+                name: np.asarray(
+                    store.get_slice(name)[: rows[name]] if rows and name in rows else store.get_tensor(name)
+                )
+                for name in store.keys()  # noqa: SIM118 (a store is no mapping)
+            }
+    except FileNotFoundError as error:
+        raise StateError(f"{path} is missing; run the stage that writes it, or `dvc pull`") from error
+    except (SafetensorError, OSError) as error:
+        raise StateError(f"{path} is damaged ({error}); restore it with `dvc checkout`") from error

@@ -1,0 +1,1 @@
+"""The detectors: presets of one system behind one interface."""

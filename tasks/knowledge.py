@@ -1,0 +1,42 @@
+"""Stage `knowledge`: the class's entry in the bank, and how the entry scores its own training images."""
+
+from evernorm.data.experience import Experience
+from evernorm.data.manifest import Manifest
+from evernorm.features.backbone import build_backbone
+from evernorm.files import read_json, sha256_file, write_json
+from evernorm.lineage import write_lineage
+from evernorm.methods.memory_detector import Settings, build_entry
+from evernorm.methods.presets import DETECTORS
+from evernorm.params import Params
+from tasks.stage import Paths, before, main, progress_bar, result_params
+
+PACKAGES = ("numpy", "pillow", "timm", "torch")
+
+
+def knowledge(name: str, params: Params, paths: Paths) -> None:
+    """Build and store the entry; hand on what the next experience needs of this one."""
+    # Only joint training needs earlier images: the list of them is what it carries from class to class.
+    carried = read_json(paths.bank(before(name, params), "carry") / "carry.json")["images"]
+    cumulative = DETECTORS[params.method].cumulative
+    names = [*(item["class"] for item in carried), name] if cumulative else [name]
+    backbone = build_backbone(params.features, params.seed)
+    experiences = [Experience.of(Manifest.load(paths.manifest(each)), paths.data(each)) for each in names]
+    with progress_bar(f"{name}: features") as progress:
+        entry, training = build_entry(backbone, experiences, name, Settings.of(params), progress)
+    folder = paths.bank(name, "knowledge")
+    entry.save(folder)
+    training.save(folder / "training.safetensors")
+    write_lineage(
+        folder / "lineage.json",
+        stage="knowledge",
+        inputs=[paths.manifest(each) for each in names],
+        root=paths.root,
+        params=result_params(params),
+        packages=PACKAGES,
+    )
+    images = [*carried, {"class": name, "manifest": sha256_file(paths.manifest(name))}] if cumulative else []
+    write_json(paths.bank(name, "carry") / "carry.json", {"images": images})
+
+
+if __name__ == "__main__":
+    main(knowledge)

@@ -1,0 +1,127 @@
+"""What people would rather look at: the accuracy matrix, ROC curves, score histograms, example maps."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from evernorm.metrics.image import roc_curve
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+_GOOD, _BAD, _LINE = "#3b6ea5", "#c8553d", "#444444"
+
+
+def draw_all(
+    folder: Path, metrics: Mapping[str, Any], outcomes: Arrays, examples: Arrays, thresholds: Arrays
+) -> None:
+    """Write every picture of one experience into `folder` as PNG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    classes: list[str] = metrics["classes"]
+    figures = {
+        "accuracy_matrix": accuracy_matrix(metrics["matrix"]["image_auroc"], classes),
+        "roc": roc(outcomes, classes),
+        "scores": score_histograms(outcomes, classes, thresholds),
+        "examples": example_maps(examples, classes[-1]),
+    }
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=120, metadata={"Software": None})
+
+
+def accuracy_matrix(rows: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Figure:
+    """R[i, j] as a heat map: experience down, class across."""
+    size = len(classes)
+    values = np.full((size, size), np.nan)
+    for i, row in enumerate(rows):
+        values[i, : len(row)] = [np.nan if value is None else value for value in row]
+    figure = Figure(figsize=(2.2 + 0.85 * size, 1.6 + 0.6 * size), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(values, vmin=0.5, vmax=1, cmap="YlGnBu", aspect="auto")
+    axes.set_xticks(range(size), classes, rotation=30, ha="right")
+    axes.set_yticks(range(size), [f"after {name}" for name in classes])
+    axes.set_title("Image AUROC of each class after each experience")
+    for (i, j), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            axes.text(
+                j, i, f"{value:.3f}", ha="center", va="center", color="white" if value > 0.85 else "black"
+            )
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    return figure
+
+
+def roc(outcomes: Arrays, classes: Sequence[str]) -> Figure:
+    """One ROC curve a class, and the pooled one with one threshold for all."""
+    figure = Figure(figsize=(6, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    pooled = (
+        np.concatenate([outcomes[f"{name}/labels"] for name in classes]),
+        np.concatenate([outcomes[f"{name}/scores"] for name in classes]),
+    )
+    for name in classes:
+        if (curve := roc_curve(outcomes[f"{name}/labels"], outcomes[f"{name}/scores"])) is not None:
+            axes.plot(curve[0], curve[1], lw=1.2, label=name)
+    if (curve := roc_curve(*pooled)) is not None:
+        axes.plot(curve[0], curve[1], lw=2.2, color="black", label="all, one threshold")
+    axes.plot([0, 1], [0, 1], color=_LINE, lw=0.6, ls=":")
+    axes.set(
+        xlabel="false alarm rate",
+        ylabel="detection rate",
+        title="ROC by image",
+        xlim=(-0.01, 1),
+        ylim=(0, 1.01),
+    )
+    axes.legend(loc="lower right", fontsize=8)
+    return figure
+
+
+def score_histograms(outcomes: Arrays, classes: Sequence[str], thresholds: Arrays) -> Figure:
+    """Standardised scores of normal and defective test images, with the decision threshold."""
+    columns = min(4, len(classes))
+    lines = -(-len(classes) // columns)
+    figure = Figure(figsize=(3.4 * columns, 2.6 * lines), layout="constrained")
+    for place, name in enumerate(classes):
+        axes = figure.add_subplot(lines, columns, place + 1)
+        labels, scores = outcomes[f"{name}/labels"], outcomes[f"{name}/scores"]
+        if len(scores):
+            bins = np.linspace(scores.min(), np.quantile(scores, 0.99), 24)
+            shown = np.clip(scores, bins[0], bins[-1])
+            axes.hist(
+                [shown[~labels], shown[labels]], bins=bins.tolist(), color=[_GOOD, _BAD], label=["good", "defective"]
+            )
+        if name in thresholds:
+            axes.axvline(thresholds[name].item(), color=_LINE, lw=1.2, ls="--", label="threshold")
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel("score (standard deviations)", fontsize=8)
+        if not place:
+            axes.legend(fontsize=7)
+    return figure
+
+
+def example_maps(examples: Arrays, name: str) -> Figure:
+    """Test images with their anomaly map and, where there is one, the outline of the true defect."""
+    numbers = sorted({int(key.split("/")[0]) for key in examples})
+    figure = Figure(figsize=(1.9 * max(len(numbers), 1), 4.2), layout="constrained")
+    figure.suptitle(
+        f"{name}: images and anomaly maps (one colour scale; white: the true defect)", fontsize=10
+    )
+    highest = max((float(examples[f"{n}/map"].max()) for n in numbers), default=1)
+    for place, number in enumerate(numbers):
+        image, spot = examples[f"{number}/image"], examples[f"{number}/map"]
+        defective = bool(examples[f"{number}/label"][0])
+        upper = figure.add_subplot(2, len(numbers), place + 1)
+        lower = figure.add_subplot(2, len(numbers), len(numbers) + place + 1)
+        upper.imshow(image)
+        lower.imshow(image)
+        lower.imshow(spot, cmap="inferno", vmin=0, vmax=max(highest, 1e-6), alpha=0.65)
+        mask = examples.get(f"{number}/mask")
+        if mask is not None and mask.any():
+            lower.contour(mask, levels=[0.5], colors="white", linewidths=0.8)
+        upper.set_title(
+            f"{'defective' if defective else 'good'}\n{float(examples[f'{number}/score'][0]):+.1f}",
+            fontsize=8,
+        )
+        for axes in (upper, lower):
+            axes.set_axis_off()
+    return figure

@@ -1,0 +1,107 @@
+"""DVC, called in this process: the only cache, and the only thing that decides whether a stage runs."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+
+from evernorm.errors import PipelineError
+from tasks.repository import open_repo
+from tasks.stage import ERROR_FILE
+
+STAGES = ("masks", "prompts", "knowledge", "weibull", "evaluate")
+
+
+class PassingError(PipelineError):
+    """A fault that may pass by itself: a lock held, storage out of reach. Worth a retry."""
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """How a stage went.
+
+    Attributes:
+        stage: Its name.
+        ran: False where DVC found it up to date.
+        seconds: Wall time.
+    """
+
+    stage: str
+    ran: bool
+    seconds: float
+
+
+def is_passing(_task: object, _run: object, state: State[Any]) -> bool:
+    """Prefect's question whether to retry: only for what can pass."""
+    return isinstance(state.result(raise_on_failure=False), PassingError)
+
+
+@task(
+    task_run_name="{stage}@{name}",
+    cache_policy=NO_CACHE,  # DVC is the only cache
+    retries=4,
+    retry_delay_seconds=[1, 2, 5, 10],
+    retry_condition_fn=is_passing,
+)
+def reproduce(root: Path, stage: str, name: str) -> StageRun:
+    """Bring one stage of one class up to date.
+
+    Raises:
+        PassingError: The repository is locked or a remote is out of reach.
+        PipelineError: The stage failed; with what it said.
+    """
+    from dvc.exceptions import DvcException
+
+    started = time.perf_counter()
+    try:
+        with open_repo(root) as repo:
+            ran = repo.reproduce([f"{stage}@{name}"], single_item=True)
+    except DvcException as error:
+        raise _explained(error, root, f"stage {stage}@{name}") from error
+    return StageRun(stage, bool(ran), time.perf_counter() - started)
+
+
+def track(root: Path, folders: Sequence[Path]) -> None:
+    """Put class folders under DVC, in one go.
+
+    Raises:
+        PassingError: The repository is locked.
+        PipelineError: DVC refused.
+    """
+    from dvc.exceptions import DvcException
+
+    try:
+        with open_repo(root) as repo:
+            repo.add([str(folder) for folder in folders])
+    except DvcException as error:
+        raise _explained(error, root, "dvc add") from error
+
+
+def data_hash(root: Path, name: str) -> str:
+    """DVC's hash of a class's data (``<md5>.dir``), from its .dvc file."""
+    import yaml
+
+    record = yaml.safe_load((root / "data" / f"{name}.dvc").read_text())
+    return str(record["outs"][0]["md5"])
+
+
+def _explained(error: Exception, root: Path, what: str) -> PipelineError:
+    from dvc.lock import LockError
+
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__) is not None:
+        causes.append(cause)
+    if any(isinstance(cause, LockError | ConnectionError | TimeoutError) for cause in causes):
+        return PassingError(f"{what} could not start: {causes[-1]}")
+    said = root / ERROR_FILE
+    reason = (
+        said.read_text().strip()
+        if said.is_file()
+        else "; ".join(dict.fromkeys(str(cause) for cause in causes))
+    )
+    return PipelineError(f"{what} failed: {reason}")

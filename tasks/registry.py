@@ -1,0 +1,194 @@
+"""MLflow's model registry: one version an experience, a gate, and who is champion."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from evernorm import __version__
+from evernorm.errors import RegistryError
+from evernorm.files import read_json
+from evernorm.params import GateParams
+from tasks.pipeline import is_passing
+from tasks.tracking import Recorded, client_of
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+MODEL = "continual-bank"
+CANDIDATE = "candidate"
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version of the bank.
+
+    Attributes:
+        name: The model's name.
+        version: Its number.
+        alias: ``champion``, or ``candidate`` where the gate refused it.
+        reasons: Why it was refused.
+    """
+
+    name: str
+    version: str
+    alias: str
+    reasons: tuple[str, ...]
+
+
+@task(
+    task_run_name="register {name}",
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=[1, 3, 10],
+    retry_condition_fn=is_passing,
+)
+def register(root: Path, name: str, recorded: Recorded) -> Registered:
+    """Register the bank of an experience as a version, make it candidate, and let the gate decide.
+
+    A version that an earlier try registered is found by its run and not registered again.
+    """
+    workspace = Workspace.open(root)
+    client = client_of(workspace)
+    champion = champion_of(client)
+    version = _version_of(client, recorded.run) or _create(client, workspace, name, recorded)
+    if decided := version.tags.get("gate"):
+        held = CHAMPION if champion is not None and champion.version == version.version else decided
+        return Registered(
+            MODEL,
+            str(version.version),
+            held,
+            tuple(filter(None, version.tags.get("gate.reason", "").split("; "))),
+        )
+    client.set_registered_model_alias(MODEL, CANDIDATE, version.version)
+    metrics = read_json(workspace.paths.metrics(name))
+    reasons = refusals(metrics, workspace.params.gate)
+    if reasons:
+        client.set_model_version_tag(MODEL, version.version, "gate.reason", "; ".join(reasons))
+    else:
+        promote(client, version.version, seen=str(champion.version) if champion else None)
+    alias = CANDIDATE if reasons else CHAMPION
+    client.set_model_version_tag(MODEL, version.version, "gate", "refused" if reasons else "passed")
+    return Registered(MODEL, str(version.version), alias, tuple(reasons))
+
+
+def refusals(metrics: Mapping[str, Any], gate: GateParams) -> list[str]:
+    """Why the gate refuses a candidate; empty where it passes. A figure that is undefined refuses nothing."""
+    newest = metrics["per_class"][metrics["class"]]["image_auroc"]
+    checks = (
+        ("forgetting", metrics["forgetting"]["chaudhry"], gate.max_forgetting, False),
+        (f"image AUROC of {metrics['class']}", newest, gate.min_image_auroc, True),
+        ("routing accuracy", metrics["routing_accuracy"], gate.min_routing_accuracy, True),
+    )
+    return [
+        f"{what} {value:.3f} is {'below' if at_least else 'above'} {bound}"
+        for what, value, bound, at_least in checks
+        if value is not None and (value < bound if at_least else value > bound)
+    ]
+
+
+def champion_of(client: "MlflowClient") -> "ModelVersion | None":
+    """The champion that stands, if any."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(MODEL, CHAMPION)
+    except MlflowException:
+        return None
+
+
+def promote(client: "MlflowClient", version: str, *, seen: str | None) -> None:
+    """Make a version champion, if the champion is still the one the decision was made against.
+
+    Aliases keep no history, so the version records when it was promoted and from which champion.
+
+    Raises:
+        RegistryError: Another champion stands.
+    """
+    stands = champion_of(client)
+    if (str(stands.version) if stands else None) != seen:
+        raise RegistryError(
+            f"version {version} was judged against champion {seen or 'none'}, but {stands.version if stands else 'none'} "
+            f"stands now; run the gate again"
+        )
+    client.set_registered_model_alias(MODEL, CHAMPION, version)
+    client.set_model_version_tag(MODEL, version, "promoted.from", seen or "none")
+    client.set_model_version_tag(
+        MODEL, version, "promoted.at", datetime.now(UTC).isoformat(timespec="seconds")
+    )
+
+
+def _version_of(client: "MlflowClient", run_id: str) -> "ModelVersion | None":
+    found = client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
+    return min(found, key=lambda version: int(version.version)) if found else None
+
+
+def _create(client: "MlflowClient", workspace: Workspace, name: str, recorded: Recorded) -> "ModelVersion":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(MODEL, description="Detects defects in every class learned so far.")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    with tempfile.TemporaryDirectory() as folder:
+        _save_model(Path(folder) / "bank", workspace, name)
+        client.log_artifacts(recorded.run, str(Path(folder) / "bank"), "bank")
+    artifacts = client.get_run(recorded.run).info.artifact_uri
+    return client.create_model_version(
+        MODEL,
+        source=f"{artifacts}/bank",
+        run_id=recorded.run,
+        tags={"evernorm.class": name, "evernorm.git_commit": workspace.head},
+        description=f"after learning {name}",
+    )
+
+
+def _save_model(folder: Path, workspace: Workspace, name: str) -> None:
+    """Write the bank as a pyfunc model: a loader module and data, no pickle."""
+    import pandas as pd
+    from mlflow import pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import AnyType, Array, DataType
+
+    # Any: a column of encoded bytes or of arrays.
+    inputs = Schema([ColSpec(AnyType(), "image")])  # type: ignore[no-untyped-call]
+    outputs = Schema(
+        [
+            ColSpec(DataType.string, "class"),
+            ColSpec(DataType.double, "score"),
+            ColSpec(DataType.double, "probability"),
+            ColSpec(DataType.double, "p_value"),
+            ColSpec(DataType.boolean, "anomalous"),
+            ColSpec(Array(Array(DataType.double)), "map"),
+        ]
+    )
+    pyfunc.save_model(
+        folder,
+        loader_module="evernorm.serve",
+        data_path=str(workspace.paths.model(name)),
+        signature=ModelSignature(inputs, outputs),
+        input_example=pd.DataFrame({"image": [_example_image()]}),
+        pip_requirements=[f"evernorm=={__version__}"],
+    )
+
+
+def _example_image() -> str:
+    """A plain grey image as base64: an example must not carry a product's (or a patient's) picture along."""
+    import base64
+    import io
+
+    from PIL import Image
+
+    encoded = io.BytesIO()
+    Image.new("RGB", (64, 64), "grey").save(encoded, "PNG")
+    return base64.b64encode(encoded.getvalue()).decode()

@@ -1,0 +1,101 @@
+"""What the stage modules share: their arguments, their paths, how they end."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evernorm.errors import EvernormError, StateError
+from evernorm.features.extract import Progress
+from evernorm.files import write_bytes, write_json
+from evernorm.params import Params, load_params
+
+ERROR_FILE = ".evernorm/error.txt"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things are in a workspace; each is one DVC output."""
+
+    root: Path
+
+    def data(self, name: str) -> Path:
+        """Images and manifest.json of a class."""
+        return self.root / "data" / name
+
+    def manifest(self, name: str) -> Path:
+        """The manifest of a class."""
+        return self.data(name) / "manifest.json"
+
+    def masks(self, name: str) -> Path:
+        """Structure of the training images."""
+        return self.root / "masks" / name
+
+    def bank(self, name: str, part: str) -> Path:
+        """One of prompts, knowledge, carry, weibull, evaluation."""
+        return self.root / "bank" / name / part
+
+    def features(self, name: str) -> Path:
+        """Features of the test images, float32 ``[n, P, d]``."""
+        return self.root / "features" / name / "test.npy"
+
+    def model(self, name: str) -> Path:
+        """The assembled bank after this experience."""
+        return self.root / "models" / name
+
+    def metrics(self, name: str) -> Path:
+        """R[t, ·] and everything measured with it."""
+        return self.root / "metrics" / f"{name}.json"
+
+
+def main(stage: Callable[[str, Params, Paths], None]) -> None:
+    """Run one stage for the class named on the command line, in the current directory.
+
+    An error of the user's is printed without a traceback and kept in `ERROR_FILE` for whoever called DVC.
+    """
+    root = Path.cwd()
+    error_file = root / ERROR_FILE
+    error_file.unlink(missing_ok=True)
+    try:
+        params = load_params(root / "params.yaml")
+        if len(sys.argv) != 2 or sys.argv[1] not in params.stream:
+            raise StateError(
+                f"usage: python -m tasks.STAGE CLASS, with one of {', '.join(params.order) or 'no class yet'}"
+            )
+        stage(sys.argv[1], params, Paths(root))
+    except EvernormError as error:
+        write_bytes(error_file, f"{error}\n".encode())
+        sys.exit(f"evernorm: {error}")
+
+
+def before(name: str, params: Params) -> str:
+    """The class learned before this one, or ``start``."""
+    return params.stream[name].after
+
+
+def result_params(params: Params) -> dict[str, Any]:
+    """The parameters that determine a result: all but the stream, the gate, the device and the batch size."""
+    values = params.model_dump(mode="json", exclude={"stream", "gate"})
+    for free in ("device", "batch_size"):
+        del values["features"][free]
+    return values
+
+
+def record_choice(folder: Path, part: str, choice: str) -> None:
+    """The one-line record that a part chosen as ``none`` leaves."""
+    write_json(folder / "choice.json", {part: choice})
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Progress]:
+    """A progress bar with an estimate on standard error; silent where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn(f"  {label}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        job = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(job, completed=done, total=total)

@@ -1,0 +1,214 @@
+"""MLflow: one parent run a stream, one child run an experience; found again by tag, never duplicated."""
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from evernorm.data.manifest import Manifest
+from evernorm.errors import RegistryError
+from evernorm.files import read_arrays, read_json, sha256_file
+from tasks.pipeline import StageRun, data_hash, is_passing
+from tasks.stage import result_params
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+EXPERIMENT = "evernorm"
+_KEY = "evernorm.key"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The runs of an experience.
+
+    Attributes:
+        parent: Run of the stream.
+        run: Run of the experience.
+    """
+
+    parent: str
+    run: str
+
+
+def tracking_uri(workspace: Workspace) -> str:
+    """MLFLOW_TRACKING_URI, or the workspace's own SQLite file."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.root / 'mlflow.db'}"
+
+
+def client_of(workspace: Workspace) -> "MlflowClient":
+    """A client of this workspace's tracking server."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri(workspace))
+
+
+def experiment_of(client: "MlflowClient", workspace: Workspace) -> str:
+    """The experiment's id; made where it is missing, with artifacts beside a local database."""
+    from mlflow.exceptions import MlflowException
+
+    if (found := client.get_experiment_by_name(EXPERIMENT)) is not None:
+        return str(found.experiment_id)
+    local = tracking_uri(workspace).startswith("sqlite:")
+    try:
+        place = (workspace.root / "mlartifacts").as_uri() if local else None
+        return str(client.create_experiment(EXPERIMENT, artifact_location=place))
+    except MlflowException:
+        if (found := client.get_experiment_by_name(EXPERIMENT)) is not None:  # another process was faster
+            return str(found.experiment_id)
+        raise
+
+
+@task(
+    task_run_name="record {name}",
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=[1, 3, 10],
+    retry_condition_fn=is_passing,
+)
+def record(root: Path, name: str, stage_runs: Sequence[StageRun]) -> Recorded:
+    """Log one experience: parameters, figures, pictures, data, versions. Resumes the run of an earlier try."""
+    workspace = Workspace.open(root)
+    client = client_of(workspace)
+    experiment = experiment_of(client, workspace)
+    params, metrics = workspace.params, read_json(workspace.paths.metrics(name))
+    step = len(metrics["classes"])
+    parent = _find_or_create(
+        client,
+        experiment,
+        key=f"stream:{workspace.identity}:{params.method.value}",
+        name=f"{params.method.value} stream",
+        tags={"evernorm.kind": "stream"},
+    )
+    digest = sha256_file(workspace.paths.model(name) / "memory.safetensors")
+    run = _find_or_create(
+        client,
+        experiment,
+        key=f"experience:{workspace.identity}:{name}:{digest}:{sha256_file(workspace.paths.metrics(name))}",
+        name=f"{step:02d} {name}",
+        tags={
+            "evernorm.kind": "experience",
+            "evernorm.class": name,
+            "mlflow.parentRunId": parent.info.run_id,
+        },
+    )
+    run_id = run.info.run_id
+    _log_params(client, run_id, _flat(result_params(params)))
+    _log_params(client, parent.info.run_id, _flat({"method": params.method.value}))
+    seconds = {f"seconds/{each.stage}": each.seconds for each in stage_runs if each.ran}
+    known = set(run.data.metrics)
+    # A stage that DVC found up to date keeps the time it took when it ran.
+    seconds |= {f"seconds/{r.stage}": r.seconds for r in stage_runs if f"seconds/{r.stage}" not in known}
+    _log_metrics(client, run_id, {**_figures(metrics), **seconds}, step)
+    _log_metrics(client, parent.info.run_id, _figures(metrics), step)
+    if run.data.tags.get("evernorm.complete") != "true":
+        _log_data(client, run_id, workspace, name)
+        with tempfile.TemporaryDirectory() as folder:
+            _draw(Path(folder), workspace, name, metrics)
+            client.log_artifacts(run_id, folder, "pictures")
+            client.log_artifact(parent.info.run_id, str(Path(folder) / "accuracy_matrix.png"), "pictures")
+        client.log_dict(run_id, metrics, "metrics.json")
+    tags = {
+        "evernorm.git_commit": workspace.head,
+        "evernorm.git_dirty": str(workspace.dirty).lower(),
+        "evernorm.dvc_lock": sha256_file(workspace.root / "dvc.lock"),
+        "evernorm.complete": "true",
+    }
+    for tag, value in tags.items():
+        client.set_tag(run_id, tag, value)
+    client.set_terminated(run_id, "FINISHED")
+    client.set_terminated(parent.info.run_id, "FINISHED")
+    return Recorded(parent.info.run_id, run_id)
+
+
+def stage_seconds(client: "MlflowClient", run_id: str) -> dict[str, float]:
+    """What each stage of an experience took when it ran."""
+    figures = client.get_run(run_id).data.metrics
+    return {
+        name.removeprefix("seconds/"): value for name, value in figures.items() if name.startswith("seconds/")
+    }
+
+
+def _find_or_create(
+    client: "MlflowClient", experiment: str, *, key: str, name: str, tags: Mapping[str, str]
+) -> "Run":
+    found = client.search_runs(
+        [experiment], f"tags.`{_KEY}` = '{key}'", order_by=["attributes.start_time ASC"]
+    )
+    if found:
+        return found[0]
+    return client.create_run(experiment, run_name=name, tags={_KEY: key, **tags})
+
+
+def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, str]) -> None:
+    from mlflow.entities import Param
+
+    known = client.get_run(run_id).data.params
+    clash = {key for key, value in params.items() if key in known and known[key] != value}
+    if clash:
+        raise RegistryError(f"run {run_id} was logged with other parameters: {', '.join(sorted(clash))}")
+    client.log_batch(run_id, params=[Param(key, value) for key, value in params.items() if key not in known])
+
+
+def _log_metrics(client: "MlflowClient", run_id: str, values: Mapping[str, float | None], step: int) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    client.log_batch(
+        run_id, metrics=[Metric(k, float(v), now, step) for k, v in values.items() if v is not None]
+    )
+
+
+def _log_data(client: "MlflowClient", run_id: str, workspace: Workspace, name: str) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    manifest = Manifest.load(workspace.paths.manifest(name))
+    dataset = Dataset(
+        name=name,
+        digest=data_hash(workspace.root, name)[:36],
+        source_type="dvc",
+        source=f'{{"path": "data/{name}", "dvc": "{data_hash(workspace.root, name)}"}}',
+        profile=f'{{"train": {len(manifest.train)}, "test": {len(manifest.test)}}}',
+    )
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def _draw(folder: Path, workspace: Workspace, name: str, metrics: Mapping[str, Any]) -> None:
+    from tasks.pictures import draw_all
+
+    evaluation = workspace.paths.bank(name, "evaluation")
+    outcomes = read_arrays(evaluation / "outcomes.safetensors")
+    thresholds = read_arrays(evaluation / "thresholds.safetensors")
+    draw_all(folder, metrics, outcomes, read_arrays(evaluation / "examples.safetensors"), thresholds)
+
+
+def _figures(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """The figures of an experience under the names they have in the MLflow UI."""
+    flat: dict[str, float | None] = {
+        "routing_accuracy": metrics["routing_accuracy"],
+        "bank_bytes": metrics["bank_bytes"],
+    }
+    for group in ("mean", "pooled", "forgetting"):
+        flat |= {f"{group}/{key}": value for key, value in metrics[group].items()}
+    flat |= {f"oracle/{key}": value for key, value in metrics["oracle"].items() if key != "per_class"}
+    for name, values in metrics["per_class"].items():
+        flat |= {f"{name}/{key}": value for key, value in values.items()}
+    return flat
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = str(value)
+    return flat

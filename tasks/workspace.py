@@ -1,0 +1,209 @@
+"""A workspace: a Git and DVC repository of its own, in which a stream is learned."""
+
+import fcntl
+import os
+import subprocess
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from evernorm.errors import PipelineError
+from evernorm.files import read_json, write_bytes, write_json
+from evernorm.params import START, Params, chain, load_params, override, parse_params
+from tasks.repository import init_repo
+from tasks.stage import Paths
+
+MARKER = ".evernorm/workspace.json"
+_IGNORED = "/.evernorm/\n/.prefect/\n/mlflow.db*\n/mlartifacts/\n*.tmp\n"
+_TRACKED = (
+    "params.yaml",
+    "dvc.yaml",
+    "dvc.lock",
+    ".gitignore",
+    ".dvcignore",
+    ".dvc",
+    "data",
+    "bank",
+    "metrics",
+)
+_PATTERNS = ("*.dvc", "*.gitignore")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The files of a workspace, its parameters, its lock, its commits."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path) -> "Workspace":
+        """Open an existing workspace.
+
+        Raises:
+            PipelineError: `root` is none.
+        """
+        workspace = cls(root.resolve())
+        if not (workspace.root / MARKER).is_file():
+            raise PipelineError(
+                f"{root} is no evernorm workspace; `evernorm learn --data DIR --workspace {root}` makes one"
+            )
+        return workspace
+
+    @classmethod
+    def open_or_create(cls, root: Path) -> "Workspace":
+        """Open a workspace, or make one in a new or empty directory.
+
+        Raises:
+            PipelineError: The directory holds something else.
+        """
+        workspace = cls(root.resolve())
+        if (workspace.root / MARKER).is_file():
+            return workspace
+        if workspace.root.is_dir() and any(workspace.root.iterdir()) and not workspace._half_made():
+            raise PipelineError(f"{root} holds other files; name a new or empty directory as --workspace")
+        workspace._create()
+        return workspace
+
+    @property
+    def paths(self) -> Paths:
+        """Where things are."""
+        return Paths(self.root)
+
+    @property
+    def identity(self) -> str:
+        """A name for this workspace that survives moving it."""
+        return str(read_json(self.root / MARKER)["id"])
+
+    @property
+    def params(self) -> Params:
+        """params.yaml, read afresh."""
+        return load_params(self.root / "params.yaml")
+
+    def configure(self, settings: Iterable[str] = (), order: Iterable[str] | None = None) -> Params:
+        """Write settings (``key=value``) and, if given, the stream into params.yaml; comments stay.
+
+        Raises:
+            ParamsError: Any of it is wrong; nothing is written then.
+        """
+        from ruamel.yaml import YAML
+
+        yaml = YAML()
+        yaml.preserve_quotes = True
+        path = self.root / "params.yaml"
+        old = load_params(path).model_dump(mode="json")
+        new = override(old, settings)
+        if order is not None:
+            new["stream"] = chain(order)
+        params = parse_params(new)
+        if new != old:
+            with path.open(encoding="utf-8") as stream:
+                tree = yaml.load(stream)
+            _merge(tree, params.model_dump(mode="json"), old)
+            beside = path.with_name(".params.yaml.tmp")
+            with beside.open("w", encoding="utf-8") as stream:
+                yaml.dump(tree, stream)
+            write_bytes(path, beside.read_bytes())
+            beside.unlink()
+        return params
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the workspace: DVC allows one process a checkout.
+
+        An operating-system lock rather than a Prefect concurrency slot, because a slot is not given back
+        when its holder is killed.
+
+        Raises:
+            PipelineError: Another process holds it.
+        """
+        path = self.root / ".evernorm" / "lock"
+        with path.open("a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                handle.seek(0)
+                raise PipelineError(
+                    f"process {handle.read().strip() or '?'} is learning in {self.root}; wait for it or stop it"
+                ) from error
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            yield
+
+    def commit(self, message: str) -> str:
+        """Commit what describes the state (parameters, locks, metrics); return the commit's hash.
+
+        Makes no empty commit.
+        """
+        self.git("add", "-A", "--", *[name for name in _TRACKED if (self.root / name).exists()])
+        if self.git("status", "--porcelain", "--untracked-files=no"):
+            self.git("commit", "-q", "-m", message)
+        return self.head
+
+    @property
+    def head(self) -> str:
+        """The current commit."""
+        return self.git("rev-parse", "HEAD")
+
+    @property
+    def dirty(self) -> bool:
+        """Whether tracked files differ from the commit."""
+        return bool(self.git("status", "--porcelain", "--untracked-files=no"))
+
+    def git(self, *arguments: str) -> str:
+        """Run git here; return what it prints.
+
+        Raises:
+            PipelineError: git failed; with what it said.
+        """
+        # A machine without a Git identity can still learn; a configured one is used.
+        known = subprocess.run(
+            ["git", "config", "user.email"], cwd=self.root, capture_output=True, check=False
+        )
+        identity = (
+            []
+            if known.returncode == 0
+            else ["-c", "user.name=evernorm", "-c", "user.email=evernorm@localhost"]
+        )
+        done = subprocess.run(
+            ["git", *identity, *arguments], cwd=self.root, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise PipelineError(f"git {arguments[0]} failed in {self.root}: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def _half_made(self) -> bool:
+        """Whether a killed `_create` left this directory."""
+        return (self.root / ".evernorm" / "creating").is_file()
+
+    def _create(self) -> None:
+        write_bytes(self.root / ".evernorm" / "creating", b"")
+        if not (self.root / ".git").is_dir():
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.git("init", "-q", "-b", "main")
+        init_repo(self.root)
+        for name in ("dvc.yaml", "params.yaml"):
+            write_bytes(self.root / name, files("tasks").joinpath("templates", name).read_bytes())
+        write_bytes(self.root / ".gitignore", _IGNORED.encode())
+        for folder in ("data", "metrics"):
+            (self.root / folder).mkdir(exist_ok=True)
+        write_json(self.paths.bank(START, "carry") / "carry.json", {"images": []})
+        write_json(self.paths.bank(START, "evaluation") / "chain.json", {"links": [], "matrix": []})
+        self.commit("An empty stream")
+        write_json(self.root / MARKER, {"schema": 1, "id": uuid.uuid4().hex})
+        (self.root / ".evernorm" / "creating").unlink()
+
+
+def _merge(tree: Any, new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+    """Put changed values into a commented tree."""
+    for key, value in new.items():
+        if value == old.get(key):
+            continue
+        if isinstance(value, Mapping) and key != "stream" and isinstance(tree.get(key), Mapping):
+            _merge(tree[key], value, old.get(key, {}))
+        else:
+            tree[key] = value
