@@ -43,7 +43,7 @@ def predict_files(images: list[Path], out: Path | None, root: Path, bank: Path |
         pictures = [_picture(out, path, images) for path in images]
         for picture, array, prediction in zip(pictures, arrays, predictions, strict=True):
             if picture is not None:
-                save_overlay(picture, array, prediction.map)
+                save_overlay(picture, array, prediction.map, prediction.map_threshold)
     if as_json:
         print(json.dumps([_plain(*row) for row in zip(images, predictions, pictures, strict=True)], indent=2))  # noqa: T201
         return

@@ -46,8 +46,7 @@ def learn(
     """Learn the classes of a folder, one after another."""
     from flows.run import learn_folder
 
-    names = [name.strip() for name in order.split(",") if name.strip()] if order else None
-    learn_folder(data, workspace, names, settings or [], summary)
+    learn_folder(data, workspace, _names(order), settings or [], summary)
 
 
 @app.command()
@@ -72,6 +71,32 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     from flows.answer import show_status
 
     show_status(workspace)
+
+
+@app.command()
+def compare(
+    data: Annotated[Path, typer.Option("--data", help="A folder of classes.")],
+    workspace: WorkspaceOption = Path("evernorm-comparison"),
+    order: Annotated[str | None, typer.Option(help="Classes in the order to learn them, a,b,c.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="A parameter all methods share; repeatable.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where table and summaries go; default: in the workspace.")] = None,
+) -> None:
+    """Learn the same stream with every method and print them side by side."""
+    from flows.compare import compare_methods
+
+    compare_methods(data, workspace, _names(order), settings or [], out)
+
+
+@app.command()
+def demo(folder: Annotated[Path, typer.Option(help="Where the demo lives.")] = Path("demo")) -> None:
+    """Learn four classes one after another, from nothing, in a few minutes."""
+    from flows.demo import run_demo
+
+    run_demo(folder)
+
+
+def _names(order: str | None) -> list[str] | None:
+    return [name.strip() for name in order.split(",") if name.strip()] if order else None
 
 
 if __name__ == "__main__":

@@ -5,7 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+# A busy machine is no reason to fail: an example may take the time it needs.
+hypothesis.settings.register_profile("evernorm", deadline=None)
+hypothesis.settings.load_profile("evernorm")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -61,7 +61,7 @@ def fit_high(data: npt.ArrayLike, tail: int, engine: Engine = Engine.LIBMR) -> W
     Args:
         data: Values, one-dimensional, in units of a typical value (see `WeibullTail`).
         tail: How many of the largest make the tail.
-        engine: libmr's own fit, or SciPy's equivalent (they agree to 1e-5).
+        engine: libmr's own fit, or the same equations solved by SciPy (libMR's search stops within 1e-5).
 
     Raises:
         FitError: Too few values, values that are not finite, a tail whose values are all equal, an
@@ -106,10 +106,22 @@ def _fit_libmr(kept: Floats) -> tuple[float, float]:
 
 
 def _fit_scipy(kept: Floats) -> tuple[float, float]:
-    from scipy.stats import weibull_min
+    """The likelihood equation of the shape solved by Brent's method: `weibull_min.fit` stops at 1e-5."""
+    from scipy.optimize import brentq
 
-    shape, _, scale = weibull_min.fit(kept + 1 - kept[0], floc=0)
-    return float(scale), float(shape)
+    logs = np.log(kept + 1 - kept[0])
+
+    def equation(shape: float) -> float:
+        weights = np.exp(shape * (logs - logs.max()))
+        return float((weights * logs).sum() / weights.sum() - 1 / shape - logs.mean())
+
+    # Increasing from −∞ to max(log y) − mean(log y) > 0, so there is one root and doubling finds a bound.
+    upper = 1.0
+    while equation(upper) < 0:
+        upper *= 2
+    shape = float(brentq(equation, 1e-9, upper, xtol=1e-12, rtol=1e-12))
+    scale = float(np.exp(logs.max() + np.log(np.mean(np.exp(shape * (logs - logs.max())))) / shape))
+    return scale, shape
 
 
 _ENGINES = {Engine.LIBMR: _fit_libmr, Engine.SCIPY: _fit_scipy}

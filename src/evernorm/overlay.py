@@ -8,23 +8,24 @@ import numpy.typing as npt
 
 from evernorm.files import write_bytes
 
-FULL = 15.0  # standard deviations at which the colour is full; fixed, so that pictures can be compared
+def save_overlay(
+    path: Path, image: npt.NDArray[np.uint8], score_map: npt.NDArray[np.float32], threshold: float
+) -> None:
+    """Write a PNG: the image on the left, on the right the same in grey with hot regions in colour.
 
-
-def save_overlay(path: Path, image: npt.NDArray[np.uint8], score_map: npt.NDArray[np.float32]) -> None:
-    """Write a PNG: the image on the left, on the right the same with hot regions in colour.
+    Colour begins at a third of the threshold and is full (yellow) a little above it, so pictures of
+    different images and classes can be compared.
 
     Args:
         path: Where to.
         image: uint8 ``[H, W, 3]``.
-        score_map: Standardised map ``[H, W]``; 0 and below stays as it is, `FULL` and above is yellow.
+        score_map: Standardised map ``[H, W]``.
+        threshold: Map value at which a patch alone makes its image anomalous.
     """
     from PIL import Image
 
-    heat = np.clip(score_map / FULL, 0, 1)[..., None]
-    colour = (
-        np.concatenate([np.ones_like(heat), np.clip(2 * heat - 1, 0, 1), np.zeros_like(heat)], axis=2) * 255
-    )
+    heat = np.clip((score_map / max(threshold, 1e-6) - 0.33) / 0.9, 0, 1)[..., None]
+    colour = np.concatenate([np.ones_like(heat), np.clip(2 * heat - 1, 0, 1), np.zeros_like(heat)], axis=2) * 255
     opacity = 0.75 * np.sqrt(heat)
     grey = image.mean(axis=2, keepdims=True)
     mixed = (1 - opacity) * grey + opacity * colour

@@ -224,7 +224,7 @@ def chain(names: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def _explain(path: tuple[str, ...], detail: Any) -> str:
-    key = ".".join(path)
+    key = ".".join(path) or "the whole file"
     group: Any = Params
     for part in path[:-1]:
         field = (
@@ -241,9 +241,9 @@ def _explain(path: tuple[str, ...], detail: Any) -> str:
         return f"unknown key {key}; {hint}"
     if detail["type"] == "missing":
         return f"{key} is missing"
-    field = fields.get(path[-1])
+    field = fields.get(path[-1]) if path else None
     default = f" (default {_plain(field.default)})" if field is not None and not field.is_required() else ""
-    return f"{key} is {detail['input']!r}: {detail['msg'].removeprefix('Value error, ')}{default}"
+    return f"{key} is {detail['input']!r:.60}: {detail['msg'].removeprefix('Value error, ')}{default}"
 
 
 def _plain(default: Any) -> Any:

@@ -10,7 +10,7 @@ image's centre, x to the right and y down.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,6 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from evernorm.errors import DataError
-
-Kind = Literal["textile", "machined_part"]
 
 SIZE = 256
 VISIBLE = 6
@@ -35,14 +33,14 @@ _Place = tuple[float, float]
 _Scene = TypeVar("_Scene")
 
 
-def draw(kind: Kind, rng: np.random.Generator, defect: str | None = None) -> tuple[_Image, _Mask]:
+def draw(kind: str, rng: np.random.Generator, defect: str | None = None) -> tuple[_Image, _Mask]:
     """Draw one image of a class.
 
     The generator advances by the same two numbers whatever is drawn, and the scene depends on the first
     alone: from the same generator state, a defective image equals the normal one outside its mask.
 
     Args:
-        kind: What to draw.
+        kind: What to draw, "textile" or "machined_part".
         rng: Where the seeds of the scene and of the defect come from.
         defect: One of ``DEFECTS[kind]``, or None for a normal image.
 
@@ -218,9 +216,11 @@ def _render_cloth(cloth: _Cloth) -> _Image:
         height.append(wave + 0.6 * arch - 4 * (1 - there[own]))
         light.append(cloth.tone[own][yarn] * (0.42 + 0.40 * arch + 0.16 * wave + 0.035 * twist))
     warp_on_top = np.clip((height[0] - height[1]) / 0.3 + 0.5, 0, 1)
-    seen = np.stack((there[0] * warp_on_top, there[1] * (1 - warp_on_top)), axis=-1)
-    table = 1 - seen.sum(axis=-1, keepdims=True)
-    colour = seen * np.stack(light, axis=-1) @ cloth.dye[:2] + table * cloth.dye[2]
+    warp, weft = there[0] * warp_on_top, there[1] * (1 - warp_on_top)
+    layers = warp * light[0], weft * light[1], 1 - warp - weft
+    colour = sum(
+        (layer[..., None] * dye for layer, dye in zip(layers, cloth.dye, strict=True)), np.float32(0)
+    )
     round_loop = 0.45 + 0.75 * ndimage.gaussian_filter(cloth.loop, 1.0, truncate=3)
     colour += cloth.loop[..., None] * (cloth.dye[1] * round_loop[..., None] - colour)
     return _expose(colour * cloth.tint * cloth.shade[..., None], cloth.noise)
@@ -405,7 +405,7 @@ def _on_face(rng: _Rng, low: float = BORE + 6, high: float = RADIUS - 8) -> _Pla
 def _scratched(part: _Part, rng: _Rng) -> _Part:
     """A scratch: a bright or dark line with its raised lip beside it."""
     line = _curl(rng, _on_face(rng), _octaves(rng, 18, 120), rng.normal(0, 0.4))
-    width, strength = rng.uniform(1.0, 2.2), _octaves(rng, 0.25, 0.9) * rng.choice((-1, 1))
+    width, strength = rng.uniform(1.0, 2.2), _octaves(rng, 0.3, 0.9) * rng.choice((-1, 1))
     lip = _stroke(line + rng.normal(0, 0.9, 2), width)
     return replace(part, marks=part.marks + strength * (_stroke(line, width) - 0.5 * lip))
 
@@ -420,12 +420,12 @@ def _dented(part: _Part, rng: _Rng) -> _Part:
 
 def _chipped(part: _Part, rng: _Rng) -> _Part:
     """The rim chipped, or a burr left standing on it: raw metal either way."""
-    size = _octaves(rng, 4, 14)
+    size = _octaves(rng, 5, 15)
     bite = _blot(rng, _on_face(rng, RADIUS - 0.2 * size, RADIUS + 0.5 * size), size, 0.25)
     if rng.uniform() < 0.6:
         facet = rng.uniform(1, 3)
         return replace(part, outline=np.minimum(part.outline, -bite), raw=_cover(bite + facet))
-    burr = np.minimum(bite, part.outline + rng.uniform(1.5, 5) * (1 + 0.5 * _clouds(rng, 40)))
+    burr = np.minimum(bite, part.outline + rng.uniform(2, 6) * (1 + 0.5 * _clouds(rng, 40)))
     return replace(part, outline=np.maximum(part.outline, burr), raw=_cover(burr) * _cover(2 - part.outline))
 
 

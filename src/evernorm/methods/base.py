@@ -23,6 +23,7 @@ class Prediction:
         p_value: How often a normal image of the class scores at least this high.
         anomalous: The decision at the false-alarm rate the bank was calibrated for.
         map: float32 ``[H, W]``, standardised anomaly map of the image's own size.
+        map_threshold: Map value at which a patch alone makes its image anomalous.
     """
 
     routed_class: str
@@ -31,6 +32,7 @@ class Prediction:
     p_value: float
     anomalous: bool
     map: npt.NDArray[np.float32]
+    map_threshold: float
 
 
 class ContinualDetector(ABC):

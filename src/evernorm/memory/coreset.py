@@ -1,0 +1,228 @@
+"""Greedy k-centre selection: each pick is the row farthest from all rows picked before.
+
+It selects PatchCore's coreset (Roth et al., 2022, Algorithm 1) and is farthest point sampling by another
+name (Gonzalez, 1985), so UCAD's keys (Liu et al., 2024) come from here too.
+
+The selection is exact, yet most distances are never computed:
+
+* Picks only ever lower a row's distance to its nearest pick, so a distance that misses the latest picks is
+  an upper bound. A row is compared with the picks it has missed only once its bound comes within
+  `_DEPTH` of the largest; then many rows meet many picks in one matrix product.
+* The few rows that lie above that threshold form a *tier*, which no other row can outdo. Picks are taken
+  from the tier alone until its largest distance falls below the threshold.
+* Matrix products are float32 and round differently on other machines, so they only rule pairs out, by a
+  bound on their error. What remains is computed from the differences in float64, and that alone decides.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from evernorm.errors import DataError, ParamsError
+
+_DEPTH = 0.95
+"""A tier reaches down to this part of the largest squared distance."""
+_TIER_ROWS = 4096
+"""Rows a tier holds at most, exact ties aside: it should stay in the processor's cache."""
+_BLOCK_ROWS, _BLOCK_PICKS = 1024, 256
+"""Rows and picks compared in one matrix product: small enough for the cache and to stop early."""
+_PAIRS = 128
+"""Pairs whose differences are formed at once."""
+
+
+def greedy_k_centre(
+    rows: npt.NDArray[np.float32],
+    k: int,
+    *,
+    start: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> npt.NDArray[np.int64]:
+    """Select `k` rows, each the one farthest (Euclidean) from those selected before.
+
+    The distance of two rows is the float64 sum of their squared differences. Rows equally far are taken in
+    index order, so duplicates of selected rows come last, in index order. The selection depends on
+    nothing but the values of `rows` and `start`: not on threads, and not on `k`, so the first rows of a
+    longer selection are the shorter one.
+
+    Besides `rows`, memory holds a float32 copy with two more columns, 20 bytes a row, 12 bytes a feature
+    of each pick and some 10 MB of blocks. Only if more than 4096 rows are exactly equally far, the tier of
+    them is copied too.
+
+    Args:
+        rows: float32 [n, d] with n and d at least 1, all finite; may be a read-only memory map.
+        k: How many rows to select, at least 1; all n rows are returned where it is larger.
+        start: Index of the first row selected. PatchCore draws it; the fixed default makes the selection
+            reproducible.
+        progress: Called a few dozen times with the rows selected so far and the rows to select in all.
+
+    Returns:
+        int64 [min(k, n)], indices into `rows` in the order of selection, `start` first.
+
+    Raises:
+        DataError: `rows` are of another type or shape, empty, or not finite.
+        ParamsError: `k` or `start` is out of range.
+    """
+    rows = np.asarray(rows)
+    mean = _checked_mean(rows)
+    faults = [
+        f"{name} is {value}, expected {expected}"
+        for name, value, expected, good in (
+            ("k", k, "at least 1", k >= 1),
+            ("start", start, f"an index from 0 to {len(rows) - 1}", 0 <= start < len(rows)),
+        )
+        if not good
+    ]
+    if faults:
+        raise ParamsError("a coreset cannot be selected; correct its arguments", faults)
+    search = _Search(rows, mean, min(k, len(rows)), start)
+    while search.unfinished():
+        threshold = search.refresh()
+        search.pick_down_to(threshold)
+        if progress is not None:
+            progress(search.done, len(search.picks))
+    return search.picks
+
+
+def _checked_mean(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Check `rows` and return their mean [d]; it is finite exactly when they are."""
+    if rows.ndim != 2 or rows.dtype != np.float32 or 0 in rows.shape:
+        raise DataError(
+            f"rows to select from are {rows.dtype} {list(rows.shape)}; "
+            "give float32 [n, d] with at least one row and one column"
+        )
+    with np.errstate(invalid="ignore"):
+        mean: npt.NDArray[np.float64] = rows.mean(axis=0, dtype=np.float64)
+    if not np.isfinite(mean).all():
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        raise DataError(
+            f"{len(bad)} of {len(rows)} rows are not finite (the first is row {bad[0]}); "
+            "find the image they come from and remove it"
+        )
+    return mean
+
+
+class _Search:
+    """State of one selection.
+
+    `bound` never lies below a row's squared distance to its nearest pick, and equals it once the row was
+    compared with all picks, that is once ``seen`` reaches ``done``. Picked rows have -1. All distances are
+    in units of 1 / scale, a power of two that changes no rounding.
+    """
+
+    def __init__(
+        self, rows: npt.NDArray[np.float32], mean: npt.NDArray[np.float64], k: int, start: int
+    ) -> None:
+        n, d = rows.shape
+        self.rows = rows
+        self.picks = np.empty(k, np.int64)
+        self.done = 0
+
+        # (x - y)² = x² + y² - 2xy as one product: rows are lifted to (x, 1, x²), picks to (-2y, y², 1).
+        # Centred rows of length about 1 lose little to cancellation and never overflow.
+        exponent = int(np.frexp(max(-float(rows.min()), float(rows.max())))[1])
+        self.scale = float(np.ldexp(1.0, min(-exponent, 126)))
+        self.lifted = np.empty((n, d + 2), np.float32)
+        centred = self.lifted[:, :d]
+        np.multiply(rows, np.float32(self.scale), out=centred)
+        centred -= (mean * self.scale).astype(np.float32)
+        squares = np.einsum("ij,ij->i", centred, centred)
+
+        # A sum of d + 2 products errs by at most (d + 2) 2⁻²⁴ times the sum of their magnitudes, which is at
+        # most 2 (x² + y²) (Higham, 2002, §3.1); centring and rounding the squares add a few units. With
+        # that taken off beforehand, products are lower bounds, and bound + slack of both an upper one.
+        error = (2 * (d + 2) + 16) * 2.0**-24
+        underflow = 2.0**-100
+        self.lifted[:, d] = 1
+        self.lifted[:, d + 1] = squares * (1 - error) - underflow
+        self.slack = (squares * (2.01 * error) + 3 * underflow).astype(np.float32)
+        self.lifted_picks = np.empty((k, d + 2), np.float32)
+        self.slack_picks = np.empty(k, np.float32)
+        self.exact_picks = np.empty((k, d), np.float64)
+
+        self.bound = np.full(n, np.inf)
+        self.seen = np.zeros(n, np.int32)
+        self._add(start)
+        self.bound[:] = self.lifted @ self.lifted_picks[0] + (self.slack + self.slack[start])
+        self.bound[start] = -1
+
+    def unfinished(self) -> bool:
+        """Tell whether rows remain to be picked; duplicates of picks are added here, as nothing else is left."""
+        if self.done < len(self.picks) and self.bound.max() == 0:
+            rest = np.flatnonzero(self.bound == 0)[: len(self.picks) - self.done]
+            self.picks[self.done :] = rest
+            self.done += len(rest)
+        return self.done < len(self.picks)
+
+    def refresh(self) -> float:
+        """Make all bounds exact that reach a threshold just below the largest; return the threshold."""
+        threshold = float(self.bound.max()) * _DEPTH
+        stale = np.flatnonzero(self.bound >= threshold)
+        while True:
+            stale = stale[(self.bound[stale] >= threshold) & (self.seen[stale] < self.done)]
+            if not len(stale):
+                return threshold
+            stale = stale[np.argsort(self.seen[stale], kind="stable")]
+            for first in range(0, len(stale), _BLOCK_ROWS):
+                self._compare(stale[first : first + _BLOCK_ROWS])
+
+    def _compare(self, block: npt.NDArray[np.int64]) -> None:
+        """Compare the rows `block`, in order of `seen`, with the next picks the first of them has missed."""
+        low = int(self.seen[block[0]])
+        high = min((low // _BLOCK_PICKS + 1) * _BLOCK_PICKS, self.done)
+        floor = self.lifted.take(block, axis=0) @ self.lifted_picks[low:high].T
+        likely = floor.argmin(axis=1)
+        ceiling = floor[np.arange(len(block)), likely] + self.slack[block] + self.slack_picks[low + likely]
+        ceiling = np.minimum(ceiling, _upward(self.bound[block]))
+        row, pick = np.divmod(np.flatnonzero(floor <= ceiling[:, None]), high - low)
+        np.minimum.at(self.bound, block[row], self._distances(block[row], low + pick))
+        self.seen[block] = np.maximum(self.seen[block], high)
+
+    def pick_down_to(self, threshold: float) -> None:
+        """Pick rows until none is left whose bound reaches `threshold`; all such bounds must be exact."""
+        tier = np.flatnonzero(self.bound >= threshold)
+        if len(tier) > _TIER_ROWS:
+            threshold = float(np.partition(self.bound[tier], -_TIER_ROWS)[-_TIER_ROWS])
+            tier = tier[self.bound[tier] >= threshold]
+        lifted, exact = self.lifted[tier], self.bound[tier]
+        ceiling = _upward(exact)
+        while len(tier) and self.done < len(self.picks):
+            farthest = int(exact.argmax())
+            if exact[farthest] < threshold:
+                break
+            self._add(int(tier[farthest]))
+            exact[farthest] = -1
+            newest = self.done - 1
+            nearer = np.flatnonzero(lifted @ self.lifted_picks[newest] <= ceiling)
+            found = self._distances(tier[nearer], np.full(len(nearer), newest))
+            exact[nearer] = np.minimum(exact[nearer], found)
+            ceiling[nearer] = _upward(exact[nearer])
+        self.bound[tier] = exact
+        self.seen[tier] = self.done
+
+    def _add(self, row: int) -> None:
+        """Append `row` to the picks."""
+        d = self.rows.shape[1]
+        self.picks[self.done] = row
+        self.lifted_picks[self.done, :d] = -2 * self.lifted[row, :d]
+        self.lifted_picks[self.done, d] = self.lifted[row, d + 1]
+        self.lifted_picks[self.done, d + 1] = 1
+        self.slack_picks[self.done] = self.slack[row]
+        self.exact_picks[self.done] = self.rows[row]
+        self.done += 1
+
+    def _distances(
+        self, row: npt.NDArray[np.int64], pick: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        """Squared distances of the pairs (`row`, `pick`) from their differences, in float64."""
+        squared = np.empty(len(row))
+        for first in range(0, len(row), _PAIRS):
+            pairs = slice(first, first + _PAIRS)
+            difference = self.rows.take(row[pairs], axis=0) - self.exact_picks.take(pick[pairs], axis=0)
+            squared[pairs] = np.einsum("ij,ij->i", difference, difference)
+        return squared * self.scale**2
+
+
+def _upward(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Round to float32, never down."""
+    return np.nextafter(values.astype(np.float32), np.float32(np.inf))

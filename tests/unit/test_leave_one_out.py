@@ -1,0 +1,103 @@
+"""Leave-one-image-out scores against really leaving the image out."""
+
+import numpy as np
+import pytest
+import torch
+
+from evernorm.calibration import Calibrations, calibrate
+from evernorm.errors import FitError
+from evernorm.memory.leave_one_out import TrainingScores, leave_one_out
+from evernorm.memory.search import NearestRows
+from evernorm.params import Engine, WeibullParams
+from evernorm.scoring import image_scores
+
+RNG = np.random.default_rng(0)
+FEATURES = RNG.standard_normal((12, 20, 6)).astype(np.float32)
+PICKS = RNG.permutation(240)[:120]
+ROWS, SOURCE = FEATURES.reshape(-1, 6)[PICKS], PICKS // 20
+SIZES = [120, 60, 30, 12]
+
+
+def training(neighbours: int = 4) -> TrainingScores:
+    return leave_one_out(FEATURES, ROWS, SOURCE, SIZES, neighbours, torch.device("cpu"))
+
+
+def test_one_pass_equals_searching_each_reduced_memory():
+    """For every size and image: the score in the memory's prefix without that image's own rows."""
+    result = training()
+    for level, size in enumerate(SIZES):
+        patches = []
+        for image in range(12):
+            rows = ROWS[:size][SOURCE[:size] != image]
+            search = NearestRows(rows)
+            distances, nearest = (part[None] for part in search.nearest(FEATURES[image]))
+            expected = image_scores(FEATURES[image : image + 1], distances, nearest, search, 4)
+            np.testing.assert_allclose(result.scores[level, image], expected[0], rtol=1e-4)
+            patches.append(distances)
+        np.testing.assert_allclose(result.patch_mean[level], np.mean(patches), rtol=1e-4)
+        np.testing.assert_allclose(result.patch_std[level], np.std(patches), rtol=1e-3)
+
+
+def test_patch_distances_only_grow_as_the_memory_shrinks():
+    """A prefix is never nearer: the mean patch distance rises from size to size."""
+    assert (np.diff(training().patch_mean) >= 0).all()
+
+
+def test_an_image_that_owns_every_row_has_no_score():
+    """Without another image's rows there is nothing to compare with; the others keep their scores."""
+    result = leave_one_out(FEATURES, ROWS, np.zeros(120, np.int64), [120], 4, torch.device("cpu"))
+    assert np.isnan(result.scores[0, 0])
+    assert np.isfinite(result.scores[0, 1:]).all()
+
+
+def test_scores_survive_the_disk(tmp_path):
+    """What is stored is what was computed."""
+    result = training()
+    result.save(tmp_path / "t.safetensors")
+    for name, array in vars(TrainingScores.load(tmp_path / "t.safetensors")).items():
+        np.testing.assert_array_equal(getattr(result, name), array)
+
+
+@pytest.mark.parametrize("engine", Engine)
+def test_the_threshold_has_the_p_value_that_was_asked_for(engine):
+    """Within the tail and below it."""
+    for rate in (0.01, 0.1, 0.5):
+        calibration = calibrate(
+            training(), WeibullParams(engine=engine, false_alarm_rate=rate, tail_fraction=0.5)
+        ).at(120)
+        p = calibration.p_value(calibration.threshold)
+        assert p == pytest.approx(rate, rel=1e-6) if rate < 0.4 else p <= 0.5 + 1 / 12
+
+
+def test_readings_are_ordered_like_the_scores():
+    """A higher score is never less probable an outlier, nor of a higher p-value."""
+    calibration = calibrate(training(), WeibullParams()).at(60)
+    scores = np.linspace(0, 3 * calibration.unit, 400)
+    assert (np.diff(calibration.standardise(scores)) > 0).all()
+    assert (np.diff(calibration.probability(scores)) >= 0).all()
+    assert (np.diff(calibration.p_value(scores)) <= 0).all()
+    assert calibration.p_value(0.0) == 1
+
+
+def test_the_calibration_read_is_the_largest_that_fits():
+    """Between two sizes the smaller one is taken: its scores are higher, so alarms are not more."""
+    calibrations = calibrate(training(), WeibullParams())
+    assert [calibrations.at(rows).size for rows in (500, 119, 59, 12)] == [120, 60, 30, 12]
+    assert calibrations.at(120).threshold < calibrations.at(12).threshold
+
+
+def test_calibrations_survive_the_disk(tmp_path):
+    """Every number and every step comes back."""
+    calibrations = calibrate(training(), WeibullParams())
+    calibrations.save(tmp_path)
+    for old, new in zip(calibrations.steps, Calibrations.load(tmp_path).steps, strict=True):
+        assert old.to_json() == new.to_json()
+        np.testing.assert_array_equal(old.scores, new.scores)
+
+
+def test_identical_training_images_cannot_be_calibrated():
+    """Copies of one image have no spread; the error says so instead of fitting nothing."""
+    same = np.repeat(FEATURES[:1], 12, axis=0)
+    result = leave_one_out(same, same.reshape(-1, 6)[PICKS], SOURCE, [120], 4, torch.device("cpu"))
+    with pytest.raises(FitError, match="score alike"):
+        calibrate(result, WeibullParams())
