@@ -13,6 +13,8 @@ _QUIET = {
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Threads that spin while they wait slow a machine down several times when anything else runs on it.
+    "OMP_WAIT_POLICY": "PASSIVE",
     # The heartbeat thread costs a second at the end of every flow and watches for lost workers, not for us.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "",
 }

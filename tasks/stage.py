@@ -1,5 +1,6 @@
 """What the stage modules share: their arguments, their paths, how they end."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ def main(stage: Callable[[str, Params, Paths], None]) -> None:
 
     An error of the user's is printed without a traceback and kept in `ERROR_FILE` for whoever called DVC.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see flows.environment; before torch is imported
     root = Path.cwd()
     error_file = root / ERROR_FILE
     error_file.unlink(missing_ok=True)

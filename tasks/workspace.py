@@ -19,18 +19,9 @@ from tasks.stage import Paths
 
 MARKER = ".evernorm/workspace.json"
 _IGNORED = "/.evernorm/\n/.prefect/\n/mlflow.db*\n/mlartifacts/\n*.tmp\n"
-_TRACKED = (
-    "params.yaml",
-    "dvc.yaml",
-    "dvc.lock",
-    ".gitignore",
-    ".dvcignore",
-    ".dvc",
-    "data",
-    "bank",
-    "metrics",
-)
-_PATTERNS = ("*.dvc", "*.gitignore")
+_FILES = ("params.yaml", "dvc.yaml", "dvc.lock", ".gitignore", ".dvcignore", ".dvc")
+# What is heavy in these is ignored by the .gitignore files that DVC keeps there.
+_FOLDERS = ("data", "masks", "bank", "features", "models", "metrics")
 
 
 @dataclass(frozen=True)
@@ -139,7 +130,7 @@ class Workspace:
 
         Makes no empty commit.
         """
-        self.git("add", "-A", "--", *[name for name in _TRACKED if (self.root / name).exists()])
+        self.git("add", "-A", "--", *[name for name in (*_FILES, *_FOLDERS) if (self.root / name).exists()])
         if self.git("status", "--porcelain", "--untracked-files=no"):
             self.git("commit", "-q", "-m", message)
         return self.head

@@ -1,12 +1,15 @@
 """Fixtures that every test may use."""
 
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
 
 # A busy machine is no reason to fail: an example may take the time it needs.
 hypothesis.settings.register_profile("evernorm", deadline=None)
@@ -35,6 +38,13 @@ def make_dataset(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def draw_photos() -> Callable[..., Path]:
+    """``draw_photos(root, names)``: a folder of small drawn classes with exact masks."""
+    draw: Callable[..., Path] = _helper("photos").draw_photos
+    return draw
 
 
 @pytest.fixture(scope="session")

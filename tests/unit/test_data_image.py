@@ -202,8 +202,22 @@ def test_exif_orientation_is_applied_to_images_masks_and_sizes(tmp_path, orienta
     path.write_bytes(encode(RAMP, format, exif=exif, **options))
     expected = UPRIGHT[orientation](RAMP)
     np.testing.assert_array_equal(read_image(path), expected)
+    assert read_image(path).flags["C_CONTIGUOUS"]
     np.testing.assert_array_equal(read_mask(path), expected.any(axis=2))
     assert image_size(path) == expected.shape[1::-1]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_size_is_read_without_decoding(tmp_path, monkeypatch, format):
+    """The header is enough in every format."""
+
+    def load(image):
+        pytest.fail(f"{image.format} was decoded")
+
+    path = tmp_path / "x"
+    path.write_bytes(encode(RAMP, format))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    assert image_size(path) == (30, 20)
 
 
 def test_16_bit_grey_is_turned_upright():
@@ -214,12 +228,19 @@ def test_16_bit_grey_is_turned_upright():
     np.testing.assert_array_equal(read_image(encode(values, exif=exif)), grey(np.rot90(values // 257, -1)))
 
 
+CUT_TAG = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", 0x010E, 2, 999, 9999)  # text beyond the end
+
+
 @pytest.mark.parametrize(
-    "exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\xff\xff", b"Exif\0\0MM\0*\xff\xff\xff\xff"]
+    "exif",
+    [CUT_TAG, b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\xff\xff", b"Exif\0\0MM\0*\xff\xff\xff\xff"],
 )
 def test_broken_exif_leaves_the_picture(exif):
     """Damaged metadata is no reason to refuse, to turn or to warn."""
-    np.testing.assert_array_equal(read_image(encode(RAMP, exif=exif)), RAMP)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        np.testing.assert_array_equal(read_image(encode(RAMP, exif=exif)), RAMP)
+    assert told == []
 
 
 def test_a_multi_picture_jpeg_gives_its_first_picture():
@@ -248,6 +269,7 @@ REFUSED = {
     "bomb": (png(20_000, 20_000, 8, 2), "decompression bomb"),
     "small bomb": (png(MAX_PIXELS // 9_999, 10_000, 1, 0), "decompression bomb"),
     "header cut": (encode(RAMP)[:20], "truncated"),
+    "signature alone": (encode(RAMP)[:8], "cut within its header"),
     "webp cut": (encode(RAMP, "WEBP")[:-9], "truncated"),
 }
 

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -69,6 +69,7 @@ MANIFESTS = st.builds(
 )
 
 
+@settings(max_examples=40)
 @given(MANIFESTS)
 def test_a_saved_manifest_loads_as_it_was(original):
     """Saving and loading keeps every field, the hash and the file's bytes."""

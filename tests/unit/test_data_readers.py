@@ -197,6 +197,7 @@ def test_clutter_is_ignored_and_strangers_are_told(make_dataset):
     ("layout", "orphan"),
     [
         ("mvtec", "ground_truth/hole/777_mask.png"),
+        ("mvtec", "ground_truth/hole/000_mask.bmp"),
         ("mvtec", "ground_truth/dent/000_mask.png"),
         ("btad", "ground_truth/ko/777.bmp"),
         ("bmad", "test/Ungood/label/777.png"),
@@ -219,8 +220,7 @@ def test_a_name_that_is_not_utf8_is_told(tmp_path):
     shutil.copy(tmp_path / "bottle/train/good/0.png", bytes(tmp_path / "bottle/train/good/") + b"/\xff.png")
     listing = read_classes(tmp_path)["bottle"]
     assert len(listing.items) == 1
-    assert "not UTF-8" in listing.faults[0]
-    listing.faults[0].encode()
+    assert listing.faults == (r"bottle/train/good/\udcff.png: file name is not UTF-8; rename it",)
 
 
 def test_folders_without_images_are_no_classes(make_dataset):
@@ -277,11 +277,31 @@ def test_an_unknown_format_names_the_known_ones(make_dataset):
         read_classes(make_dataset("mvtec"), "coco")
 
 
-@pytest.mark.parametrize("name", ["carpet", "../mvtec/bottle", "", "."])
+@pytest.mark.parametrize("name", ["carpet", "../mvtec/bottle", "", ".", "v1.2"])
 def test_a_manifest_of_no_class_is_refused(make_dataset, name):
     """Only a plain name of an existing class gives a manifest."""
     with pytest.raises(DataError, match="no class"):
-        build_manifest(make_dataset("mvtec"), name)
+        build_manifest(make_dataset("mvtec", names=["bottle", "v1.2"]), name)
+
+
+@pytest.mark.parametrize(
+    ("path", "format"),
+    [
+        ("train/good/0.png", "mvtec"),
+        ("train/ok/0.bmp", "btad"),
+        ("test/ko/0.bmp", "btad"),
+        ("train/good/img/0.png", "bmad"),
+        ("test/good/img/0.png", "bmad"),
+        ("test/Ungood/0.png", "bmad"),
+        ("test/ungood/img/0.png", "bmad"),
+        ("good/0.png", "folder"),
+        ("0.png", "folder"),
+    ],
+)
+def test_one_folder_is_enough_to_tell_the_layout(tmp_path, path, format):
+    """Incomplete classes are recognised by the folders they have."""
+    draw(tmp_path / "bottle" / path)
+    assert detect_format(tmp_path) == format
 
 
 def test_a_manifest_of_a_faulty_class_is_refused(make_dataset):
@@ -339,6 +359,7 @@ def test_bad_rows_of_visas_table_are_told(tmp_path):
         "candle,test,normal,candle/../4.JPG,",
         "candle,test,anomaly,candle/5.JPG,/etc/5.png",
         "candle,test,anomaly,candle/6.JPG,candle/6.png",
+        "candle,test,anomaly,candle/7.JPG,other/7.png",
         "candle",
     )
     listing = read_classes(root)["candle"]
@@ -353,8 +374,30 @@ def test_bad_rows_of_visas_table_are_told(tmp_path):
         "candle/other/3.JPG: image 'other/3.JPG' or mask '' in split_csv/1cls.csv is not in the class folder",
         "candle/../4.JPG: image 'candle/../4.JPG' or mask '' in split_csv/1cls.csv is not in the class folder",
         "candle/5.JPG: image 'candle/5.JPG' or mask '/etc/5.png' in split_csv/1cls.csv is not in the class folder",
+        "candle/7.JPG: image 'candle/7.JPG' or mask 'other/7.png' in split_csv/1cls.csv is not in the class folder",
         "candle: split '' in split_csv/1cls.csv",
     ]
+
+
+@pytest.mark.parametrize("name", ["..", "/", "", "a/b"])
+def test_visas_objects_have_plain_names(tmp_path, name):
+    """An object names a folder below the root and nothing else."""
+    root = visa(tmp_path, f"{name},train,normal,{name}/0.JPG,", "candle,train,normal,candle/0.JPG,")
+    with pytest.raises(DataError, match=f"no plain class names: {name!r}$"):
+        read_classes(root)
+    assert list(read_classes(root, names=["candle"])) == ["candle"]
+
+
+def test_a_folder_that_cannot_be_listed_is_told(make_dataset, monkeypatch):
+    """Missing permissions are the user's to give."""
+    root = make_dataset("mvtec")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    with pytest.raises(DataError, match="cannot be listed; give read permission"):
+        read_classes(root)
 
 
 def test_a_visa_table_without_its_columns_is_refused(tmp_path):

@@ -159,6 +159,24 @@ def test_all_faults_of_all_classes_are_told_in_order(make_dataset):
         assert [fault.partition(";")[0] for fault in faults] == expected
 
 
+def test_one_image_may_have_several_faults(make_dataset):
+    """An image in the wrong place and cut, or too small and with an empty mask, is told twice."""
+    root = make_dataset("mvtec", names=["bottle"])
+    save(
+        root / "bottle/train/hole/000.png",
+        np.random.default_rng(0).integers(0, 255, (40, 48), dtype=np.uint8),
+    )
+    cut(root / "bottle/train/hole/000.png")
+    save(root / "bottle/test/hole/000.png", np.ones((9, 9), np.uint8))
+    save(root / "bottle/ground_truth/hole/000_mask.png", np.zeros((9, 9), np.uint8))
+    assert [fault.partition(";")[0].partition(" (")[0] for fault in faults_of(root, "bottle")] == [
+        "bottle/test/hole/000.png: 9 x 9 pixels",
+        "bottle/ground_truth/hole/000_mask.png: empty mask of an anomalous image",
+        "bottle/train/hole/000.png: anomalous image",
+        "bottle/train/hole/000.png: truncated or damaged image",
+    ]
+
+
 def test_four_training_images_are_too_few_and_five_enough(make_dataset):
     """Calibration needs five."""
     root = make_dataset("mvtec", names=["bottle"], train=5)

@@ -15,10 +15,9 @@ RESNET = FeatureParams(backbone="resnet18", image_size=64, weights="random")
 
 
 def test_lite0_with_its_packaged_weights_knows_imagenet():
-    """The renamed weights fit timm's network: with its head on, it tells the classes of ImageNet apart.
+    """The renamed weights fit timm's network: an orange disc is a ping-pong ball, a chequerboard a crossword.
 
-    A network with any tensor in the wrong place gives the same class to everything; here the logits of
-    two very different images must differ in class and be sharp.
+    A network with tensors in the wrong places gives the same class to everything.
     """
     import timm
 
@@ -32,9 +31,8 @@ def test_lite0_with_its_packaged_weights_knows_imagenet():
     preprocess = Preprocess(224, (0.5,) * 3, (0.5,) * 3, "bicubic")
     inputs = torch.from_numpy(np.stack([preprocess(image.astype(np.uint8)) for image in (disc, chess)]))
     with torch.inference_mode():
-        probabilities = network(inputs).softmax(1)
-    assert probabilities.argmax(1)[0] != probabilities.argmax(1)[1]
-    assert probabilities.max(1).values.min() > 0.1
+        classes = network(inputs).argmax(1).tolist()
+    assert [722, 918] == classes
 
 
 def test_features_are_averaged_resized_and_joined(backbone):
@@ -55,7 +53,7 @@ def test_features_do_not_depend_on_the_batch(backbone, drawn):
     images = drawn("textile", 5)
     together = backbone.features(images)
     alone = np.concatenate([backbone.features([image]) for image in images])
-    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +157,7 @@ def test_extraction_keeps_order_and_reports_progress(backbone, drawn, tmp_path, 
     features = extract(backbone, reader, 7, batch_size=3, progress=lambda *step: steps.append(step))
     assert list(range(7)) == read
     assert [(3, 7), (6, 7), (7, 7)] == steps
-    np.testing.assert_allclose(features, backbone.features(images), atol=1e-5)
+    np.testing.assert_allclose(features, backbone.features(images), atol=1e-4)
     stored = extract(backbone, reader, 7, batch_size=3, out=tmp_path / "f.npy")
     np.testing.assert_array_equal(features, stored)
     np.testing.assert_array_equal(features, np.load(tmp_path / "f.npy"))

@@ -46,7 +46,7 @@ def test_images_find_their_class_and_defects_score_higher(learned, drawn):
     """Routing is right for unseen images, and large holes stand out."""
     for place, kind in enumerate(("textile", "machined_part")):
         good = learned.predict(drawn(kind, 4, seed=50 + place))
-        bad = learned.predict(drawn(kind, 4, seed=60 + place, defect={"textile": "hole", "machined_part": "stain"}[kind]))
+        bad = learned.predict(drawn(kind, 4, seed=60 + place, defect={"textile": "hole", "machined_part": "rust"}[kind]))
         assert {kind} == {p.routed_class for p in good}
         assert np.mean([p.score for p in bad]) > np.mean([p.score for p in good])
 

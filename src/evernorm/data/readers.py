@@ -13,10 +13,10 @@ folder     train, train/good, good,        test/good, test/<defect>             
            normal or the class folder
 =========  ==============================  ====================================  =====================================
 
-A root holds one folder a class; folders without images are no classes. BMAD's ``valid`` split is not used. In
-``folder``, training normals are in the first of ``train``, ``good`` and ``normal`` that exists, else directly in the
-class folder; ``normal`` and ``ok`` mean ``good`` there, too. Hidden files and text are ignored, as are masks of good
-images. Nothing is opened: `evernorm.data.validate` looks inside the files.
+A root holds one folder a class; folders without images are no classes. ``good``, ``ok`` and ``normal`` mean the same
+everywhere; any other folder of a split is named after its defect. BMAD's ``valid`` split is not used. In ``folder``,
+training normals are in the first of ``train``, ``good`` and ``normal`` that exists, else directly in the class folder.
+Hidden files and text are ignored, as are masks of good images. No image is opened: `evernorm.data.validate` does that.
 """
 
 import csv
@@ -165,7 +165,8 @@ class _Finder:
 
     def fault(self, path: str, text: str) -> None:
         """Note one fault of a path in the class folder."""
-        self.faults.append(f"{PurePosixPath(self.folder.name, path)}: {text}")
+        line = f"{PurePosixPath(self.folder.name, path)}: {text}"
+        self.faults.append(line.encode(errors="backslashreplace").decode())
 
     def entries(self, base: str) -> list[tuple[str, bool]]:
         """Visible entries of a folder as (relative path, whether it is a folder), in the order of their bytes."""
@@ -188,7 +189,7 @@ class _Finder:
             elif PurePosixPath(path).suffix.lower() not in SUFFIXES:
                 self.fault(path, "not an image by its name; remove it")
             elif not _is_utf8(path):
-                self.fault(ascii(path), "file name is not UTF-8; rename it")
+                self.fault(path, "file name is not UTF-8; rename it")
             else:
                 found.append(path)
         return found
@@ -207,14 +208,15 @@ class _Finder:
 
     def anomalous(self, base: str, split: Split, defect: str, masks: str = "") -> None:
         """Take the images of a folder as anomalous, with the masks of another."""
-        by_stem = {PurePosixPath(path).stem: path for path in self.images(masks)} if masks else {}
+        drawn = self.images(masks) if masks else []
+        by_stem = {PurePosixPath(path).stem: path for path in drawn}
         used = set()
         for path in self.images(base):
             stem = PurePosixPath(path).stem
             mask = by_stem.get(f"{stem}_mask", by_stem.get(stem))
             used.add(mask)
             self.items.append(Item(path, split, "anomalous", defect, mask))
-        self.orphans(path for path in by_stem.values() if path not in used)
+        self.orphans(path for path in drawn if path not in used)
 
     def orphans(self, masks: Iterable[str]) -> None:
         """Note masks that belong to no image."""
@@ -290,14 +292,18 @@ def _visa(root: Path, names: Collection[str] | None) -> dict[str, ClassListing]:
         raise DataError(f"{table} cannot be read as a table ({error}); the visa format needs it") from error
     if missing := [column for column in _VISA_COLUMNS if column not in columns]:
         raise DataError(f"{table} has no column {', '.join(missing)}; expected {', '.join(_VISA_COLUMNS)}")
-    classes: dict[str, _Finder] = {}
+    wanted = sorted({row["object"] or "" for row in rows if names is None or row["object"] in names})
+    if odd := [name for name in wanted if not is_plain_name(name)]:
+        raise DataError(
+            f"{table} has objects whose names are no plain class names: {', '.join(map(repr, odd))}"
+        )
+    classes = {name: _Finder(root / name) for name in wanted}
     seen: set[str | None] = set()
     for row in rows:
-        name = row["object"] or ""
-        if names is None or name in names:
-            _visa_row(classes.setdefault(name, _Finder(root / name)), row, again=row["image"] in seen)
+        if found := classes.get(row["object"] or ""):
+            _visa_row(found, row, again=row["image"] in seen)
             seen.add(row["image"])
-    return {name: classes[name].listing("visa") for name in sorted(classes)}
+    return {name: found.listing("visa") for name, found in classes.items()}
 
 
 def _visa_row(found: _Finder, row: Mapping[str, str | None], again: bool) -> None:
@@ -360,7 +366,10 @@ def _class_folders(root: Path, names: Collection[str] | None) -> list[str]:
 
 def _entries(folder: Path) -> list[Path]:
     """Visible entries of a folder, if it is one, in the order of their bytes."""
-    found = sorted(folder.iterdir(), key=os.fsencode) if folder.is_dir() else []
+    try:
+        found = sorted(folder.iterdir()) if folder.is_dir() else []
+    except PermissionError as error:
+        raise DataError(f"{folder} cannot be listed; give read permission") from error
     return [entry for entry in found if not _ignored(entry.name)]
 
 

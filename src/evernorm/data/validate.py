@@ -1,7 +1,7 @@
 """Is a class fit to be learned? Every file is decoded once and every fault of every class is told at once."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -53,7 +53,7 @@ def validate(
     faults, manifests = [], {}
     with ThreadPoolExecutor(_WORKERS) as pool:
         for name in names:
-            faults += _name_faults(root, name, names, found=name in listings)
+            faults += _name_faults(root, name, found=name in listings)
             if name in listings:
                 records, found = _examine_class(root, listings[name], pool, advance)
                 faults += found
@@ -66,11 +66,11 @@ def validate(
     return manifests
 
 
-def _name_faults(root: Path, name: str, names: Sequence[str], found: bool) -> list[str]:
-    """Faults of a class name among the others asked for and those beside it."""
+def _name_faults(root: Path, name: str, found: bool) -> list[str]:
+    """Faults of a class name among those beside it."""
     if not is_plain_name(name):
         return [f"{name!r}: no plain class name; use letters, digits, '_' and '-', at most 64"]
-    others = {*names, *(entry.name for entry in root.iterdir() if entry.is_dir())}
+    others = {entry.name for entry in root.iterdir() if entry.is_dir()}
     faults = [
         f"{name}: differs from {other!r} only by case; rename one of them"
         for other in sorted(others - {name})

@@ -25,7 +25,7 @@ _DEPTH = 0.95
 """A tier reaches down to this part of the largest squared distance."""
 _TIER_ROWS = 4096
 """Rows a tier holds at most, exact ties aside: it should stay in the processor's cache."""
-_BLOCK_ROWS, _BLOCK_PICKS = 1024, 256
+_BLOCK_ROWS, _BLOCK_PICKS = 1024, 512
 """Rows and picks compared in one matrix product: small enough for the cache and to stop early."""
 _PAIRS = 128
 """Pairs whose differences are formed at once."""
@@ -105,9 +105,8 @@ def _checked_mean(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 class _Search:
     """State of one selection.
 
-    `bound` never lies below a row's squared distance to its nearest pick, and equals it once the row was
-    compared with all picks, that is once ``seen`` reaches ``done``. Picked rows have -1. All distances are
-    in units of 1 / scale, a power of two that changes no rounding.
+    `bound` is never below a row's squared distance to its nearest pick; it takes the first `seen` picks
+    into account. Picked rows have -1. Distances are in units that make the largest value of a row about 1.
     """
 
     def __init__(
@@ -117,9 +116,11 @@ class _Search:
         self.rows = rows
         self.picks = np.empty(k, np.int64)
         self.done = 0
+        self.bound = np.full(n, np.inf)
+        self.seen = np.zeros(n, np.int32)
 
-        # (x - y)² = x² + y² - 2xy as one product: rows are lifted to (x, 1, x²), picks to (-2y, y², 1).
-        # Centred rows of length about 1 lose little to cancellation and never overflow.
+        # |x - y|² = x² + y² - 2xy is one product if rows are lifted to (x, 1, x²) and picks to (-2y, y², 1).
+        # Centred, little cancels; scaled, nothing overflows, and a power of two changes no rounding.
         exponent = int(np.frexp(max(-float(rows.min()), float(rows.max())))[1])
         self.scale = float(np.ldexp(1.0, min(-exponent, 126)))
         self.lifted = np.empty((n, d + 2), np.float32)
@@ -128,22 +129,19 @@ class _Search:
         centred -= (mean * self.scale).astype(np.float32)
         squares = np.einsum("ij,ij->i", centred, centred)
 
-        # A sum of d + 2 products errs by at most (d + 2) 2⁻²⁴ times the sum of their magnitudes, which is at
-        # most 2 (x² + y²) (Higham, 2002, §3.1); centring and rounding the squares add a few units. With
-        # that taken off beforehand, products are lower bounds, and bound + slack of both an upper one.
-        error = (2 * (d + 2) + 16) * 2.0**-24
+        # A float32 sum of m products errs by at most m 2⁻²⁴ times the sum of their magnitudes (Higham, 2002,
+        # §3.1), which is at most 2 (x² + y²) here; the squares err likewise, and centring and rounding add a
+        # few units. Added beforehand, this makes every product an upper bound, and what it may be too
+        # large by is at most the slack of the row and that of the pick.
+        error = (3 * (d + 2) + 16) * 2.0**-24
         underflow = 2.0**-100
         self.lifted[:, d] = 1
-        self.lifted[:, d + 1] = squares * (1 - error) - underflow
+        self.lifted[:, d + 1] = squares * (1 + error) + underflow
         self.slack = (squares * (2.01 * error) + 3 * underflow).astype(np.float32)
         self.lifted_picks = np.empty((k, d + 2), np.float32)
         self.slack_picks = np.empty(k, np.float32)
         self.exact_picks = np.empty((k, d), np.float64)
-
-        self.bound = np.full(n, np.inf)
-        self.seen = np.zeros(n, np.int32)
         self._add(start)
-        self.bound[:] = self.lifted @ self.lifted_picks[0] + (self.slack + self.slack[start])
         self.bound[start] = -1
 
     def unfinished(self) -> bool:
@@ -155,7 +153,7 @@ class _Search:
         return self.done < len(self.picks)
 
     def refresh(self) -> float:
-        """Make all bounds exact that reach a threshold just below the largest; return the threshold."""
+        """Compare the rows whose bound is near the largest with the picks they missed; return the threshold."""
         threshold = float(self.bound.max()) * _DEPTH
         stale = np.flatnonzero(self.bound >= threshold)
         while True:
@@ -164,41 +162,46 @@ class _Search:
                 return threshold
             stale = stale[np.argsort(self.seen[stale], kind="stable")]
             for first in range(0, len(stale), _BLOCK_ROWS):
-                self._compare(stale[first : first + _BLOCK_ROWS])
-
-    def _compare(self, block: npt.NDArray[np.int64]) -> None:
-        """Compare the rows `block`, in order of `seen`, with the next picks the first of them has missed."""
-        low = int(self.seen[block[0]])
-        high = min((low // _BLOCK_PICKS + 1) * _BLOCK_PICKS, self.done)
-        floor = self.lifted.take(block, axis=0) @ self.lifted_picks[low:high].T
-        likely = floor.argmin(axis=1)
-        ceiling = floor[np.arange(len(block)), likely] + self.slack[block] + self.slack_picks[low + likely]
-        ceiling = np.minimum(ceiling, _upward(self.bound[block]))
-        row, pick = np.divmod(np.flatnonzero(floor <= ceiling[:, None]), high - low)
-        np.minimum.at(self.bound, block[row], self._distances(block[row], low + pick))
-        self.seen[block] = np.maximum(self.seen[block], high)
+                block = stale[first : first + _BLOCK_ROWS]
+                low = int(self.seen[block[0]])
+                high = min((low // _BLOCK_PICKS + 1) * _BLOCK_PICKS, self.done)
+                product = self.lifted.take(block, axis=0) @ self.lifted_picks[low:high].T
+                self.bound[block] = np.minimum(self.bound[block], product.min(axis=1))
+                self.seen[block] = np.maximum(self.seen[block], high)
 
     def pick_down_to(self, threshold: float) -> None:
-        """Pick rows until none is left whose bound reaches `threshold`; all such bounds must be exact."""
+        """Pick rows until none is left whose distance reaches `threshold`; all with such a bound must be fresh."""
         tier = np.flatnonzero(self.bound >= threshold)
         if len(tier) > _TIER_ROWS:
             threshold = float(np.partition(self.bound[tier], -_TIER_ROWS)[-_TIER_ROWS])
             tier = tier[self.bound[tier] >= threshold]
         lifted, exact = self.lifted[tier], self.bound[tier]
-        ceiling = _upward(exact)
+        for low in range(0, self.done, _BLOCK_PICKS):
+            self._lower(exact, tier, lifted, low, min(low + _BLOCK_PICKS, self.done))
         while len(tier) and self.done < len(self.picks):
             farthest = int(exact.argmax())
             if exact[farthest] < threshold:
                 break
             self._add(int(tier[farthest]))
             exact[farthest] = -1
-            newest = self.done - 1
-            nearer = np.flatnonzero(lifted @ self.lifted_picks[newest] <= ceiling)
-            found = self._distances(tier[nearer], np.full(len(nearer), newest))
-            exact[nearer] = np.minimum(exact[nearer], found)
-            ceiling[nearer] = _upward(exact[nearer])
+            self._lower(exact, tier, lifted, self.done - 1, self.done)
         self.bound[tier] = exact
         self.seen[tier] = self.done
+
+    def _lower(
+        self,
+        exact: npt.NDArray[np.float64],
+        tier: npt.NDArray[np.int64],
+        lifted: npt.NDArray[np.float32],
+        low: int,
+        high: int,
+    ) -> None:
+        """Lower `exact`, the distances of the rows `tier`, to those of the picks from `low` to `high`."""
+        reach = exact + self.slack[tier]
+        product = lifted @ self.lifted_picks[low:high].T
+        near = np.flatnonzero(product <= _upward(reach)[:, None] + self.slack_picks[low:high])
+        row, pick = np.divmod(near, high - low)
+        np.minimum.at(exact, row, self._distances(tier[row], low + pick))
 
     def _add(self, row: int) -> None:
         """Append `row` to the picks."""
@@ -211,9 +214,7 @@ class _Search:
         self.exact_picks[self.done] = self.rows[row]
         self.done += 1
 
-    def _distances(
-        self, row: npt.NDArray[np.int64], pick: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float64]:
+    def _distances(self, row: npt.NDArray[np.int64], pick: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Squared distances of the pairs (`row`, `pick`) from their differences, in float64."""
         squared = np.empty(len(row))
         for first in range(0, len(row), _PAIRS):

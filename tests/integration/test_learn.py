@@ -1,0 +1,283 @@
+"""The spine end to end: Prefect → DVC → MLflow on drawn photos with real weights."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+
+from evernorm.data.image import read_image
+from evernorm.files import read_arrays, sha256_file
+from evernorm.methods.presets import load_bank
+from tasks.summary import Summary
+
+ROOT = Path(__file__).parents[2]
+STAGES = ("masks", "prompts", "knowledge", "weibull", "evaluate")
+
+
+@pytest.fixture
+def copy(learned, tmp_path):
+    """A copy of the learned workspace to change, and the photos."""
+    workspace, photos = learned
+    shutil.copytree(workspace, tmp_path / "workspace", symlinks=True)
+    shutil.copytree(photos, tmp_path / "photos")
+    return tmp_path / "workspace", tmp_path / "photos"
+
+
+def lock(workspace: Path) -> dict:
+    return yaml.safe_load((workspace / "dvc.lock").read_text())["stages"]
+
+
+def dvc(workspace: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=workspace, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def client(workspace: Path):
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{workspace / 'mlflow.db'}")
+
+
+def test_the_summary_keeps_its_schema(learned):
+    """Every key that others rely on is there and of its type; the schema file is that of the model."""
+    summary = json.loads((learned[0].parent / "summary.json").read_text())
+    schema = json.loads((ROOT / "docs" / "summary.schema.json").read_text())
+    assert schema == Summary.model_json_schema()
+    jsonschema.validate(summary, schema)
+    assert ["cloth", "metal"] == summary["classes"]
+    assert summary["matrix"]["image_auroc"][0][1] is None
+    assert set(STAGES) == set(summary["stages"])
+    assert {"name": "continual-bank", "version": "2", "alias": "champion"} == summary["registered"]
+    assert summary["per_class"]["cloth"]["pixel_aupro"] is not None
+
+
+def test_every_class_has_five_stages_and_parts_not_chosen_leave_a_line(learned):
+    """The pipeline's shape is the same for every method."""
+    workspace, _ = learned
+    assert {f"{stage}@{name}" for stage in STAGES for name in ("cloth", "metal")} == set(lock(workspace))
+    assert {"structure": "none"} == json.loads((workspace / "masks/cloth/choice.json").read_text())
+    assert {"prompt": "none"} == json.loads((workspace / "bank/cloth/prompts/choice.json").read_text())
+
+
+def test_everything_is_committed_and_nothing_secret_or_heavy(learned):
+    """The state is one Git commit an experience: parameters, locks, metrics; no images, no banks."""
+    workspace, _ = learned
+    git = lambda *a: subprocess.run(["git", *a], cwd=workspace, capture_output=True, text=True, check=True).stdout  # noqa: E731
+    assert ["Learn metal", "Learn cloth", "An empty stream"] == git("log", "--format=%s").splitlines()
+    assert git("status", "--porcelain") == ""
+    files = git("ls-files").splitlines()
+    assert {"params.yaml", "dvc.yaml", "dvc.lock", "data/cloth.dvc", "metrics/metal.json"} <= set(files)
+    assert not [name for name in files if name.endswith((".png", ".safetensors", ".npy", ".db"))]
+
+
+def test_mlflow_holds_a_parent_a_child_an_experience_pictures_data_and_versions(learned):
+    """What people compare and audit is there."""
+    workspace, _ = learned
+    mlflow = client(workspace)
+    experiment = mlflow.get_experiment_by_name("evernorm").experiment_id
+    runs = mlflow.search_runs([experiment])
+    parents = [run for run in runs if run.data.tags["evernorm.kind"] == "stream"]
+    children = {run.data.tags["evernorm.class"]: run for run in runs if run.data.tags["evernorm.kind"] == "experience"}
+    assert (1, {"cloth", "metal"}) == (len(parents), set(children))
+    for step, name in enumerate(("cloth", "metal"), 1):
+        run = children[name]
+        assert run.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
+        assert run.data.tags["evernorm.git_dirty"] == "false"
+        assert run.data.params["knowledge.budget"] == "150"
+        assert {f"seconds/{stage}" for stage in STAGES} <= set(run.data.metrics)
+        assert [step] == [m.step for m in mlflow.get_metric_history(run.info.run_id, "mean/image_auroc")]
+        pictures = {Path(item.path).name for item in mlflow.list_artifacts(run.info.run_id, "pictures")}
+        assert {"accuracy_matrix.png", "examples.png", "roc.png", "scores.png"} == pictures
+        dvc_hash = yaml.safe_load((workspace / f"data/{name}.dvc").read_text())["outs"][0]["md5"]
+        assert [dvc_hash] == [item.dataset.digest for item in run.inputs.dataset_inputs]
+    assert 2 == len(mlflow.get_metric_history(parents[0].info.run_id, "mean/image_auroc"))
+    versions = mlflow.search_model_versions("name = 'continual-bank'")
+    assert {"1", "2"} == {str(v.version) for v in versions}
+    champion = mlflow.get_model_version_by_alias("continual-bank", "champion")
+    assert ("2", "1") == (str(champion.version), champion.tags["promoted.from"])
+
+
+def test_the_registered_model_is_the_bank_that_dvc_versions(learned):
+    """Byte by byte; and the pyfunc answers like the bank."""
+    workspace, photos = learned
+    mlflow = client(workspace)
+    source = Path(mlflow.get_model_version_by_alias("continual-bank", "champion").source.removeprefix("file://"))
+    served = source / "data" / "metal"
+    files = sorted(path.relative_to(served) for path in served.rglob("*") if path.is_file())
+    assert files
+    for name in files:
+        assert sha256_file(served / name) == sha256_file(workspace / "models/metal" / name)
+    import pandas as pd
+    from mlflow import pyfunc
+
+    path = photos / "metal/test/good/000.png"
+    expected = load_bank(served).predict([read_image(path)])[0]
+    model = pyfunc.load_model(str(source))
+    for image in (path.read_bytes(), read_image(path)):
+        answer = model.predict(pd.DataFrame({"image": [image]}))[0]
+        assert (expected.routed_class, expected.score, expected.anomalous) == (answer["class"], answer["score"], answer["anomalous"])
+        np.testing.assert_array_equal(expected.map, np.array(answer["map"], np.float32))
+
+
+def test_predict_says_what_the_evaluation_said(learned, evernorm, tmp_path):
+    """Scores of test images by the command equal those behind the metrics; pictures are written."""
+    workspace, photos = learned
+    images = sorted((photos / "metal/test/good").glob("*.png"))
+    done = evernorm("predict", *images, "--workspace", workspace, "--out", tmp_path / "maps", "--json")
+    answers = json.loads(done.stdout)
+    outcomes = read_arrays(workspace / "bank/metal/evaluation/outcomes.safetensors")
+    expected = outcomes["metal/scores"][~outcomes["metal/labels"]]
+    np.testing.assert_allclose([a["score"] for a in answers], expected, rtol=1e-4, atol=1e-4)
+    assert {"metal"} == {a["class"] for a in answers}
+    width, height = 2 * 256, 256
+    assert all((height, width) == read_image(Path(a["picture"])).shape[:2] for a in answers)
+
+
+def test_status_names_every_class(learned, evernorm):
+    """What the bank knows, and which version is champion."""
+    said = evernorm("status", "--workspace", learned[0]).stdout
+    assert all(word in said for word in ("cloth", "metal", "champion: version 2"))
+
+
+def test_a_second_run_learns_nothing_again(copy, evernorm, small):
+    """Same commit, same lock, same runs and versions."""
+    workspace, photos = copy
+    before = (lock(workspace), (workspace / "dvc.lock").stat().st_mtime_ns)
+    done = evernorm("learn", "--data", photos, "--workspace", workspace, *small)
+    assert 2 == done.stderr.count("up to date")
+    assert before == (lock(workspace), (workspace / "dvc.lock").stat().st_mtime_ns)
+    assert 3 == len(client(workspace).search_runs(["1"]))
+    assert 2 == len(client(workspace).search_model_versions("name = 'continual-bank'"))
+
+
+def test_a_new_class_runs_its_own_stages_only(copy, evernorm, small, draw_photos):
+    """Learning a third class leaves the lock of the first two as it is and reads their images no more."""
+    workspace, photos = copy
+    draw_photos(photos, names=("blue",))
+    before = lock(workspace)
+    stamps = {path: path.stat().st_mtime_ns for path in (workspace / "features").rglob("*.npy")}
+    # The backbone must not see an old image again: without them, learning still works.
+    done = evernorm("learn", "--data", photos, "--workspace", workspace, *small)
+    after = lock(workspace)
+    assert {name: after[name] for name in before} == before
+    assert {f"{stage}@blue" for stage in STAGES} == set(after) - set(before)
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+    assert 2 == done.stderr.count("up to date")
+    assert ["cloth", "metal", "blue"] == json.loads((workspace / "metrics/blue.json").read_text())["classes"]
+
+
+def test_a_rerun_gives_the_same_bytes(copy):
+    """Forced to run again, every stage writes what it wrote before."""
+    workspace, _ = copy
+    before = lock(workspace)
+    dvc(workspace, "repro", "--force", "knowledge@metal", "weibull@metal", "evaluate@metal")
+    assert before == lock(workspace)
+
+
+def test_a_parameter_and_a_method_changed_and_changed_back_come_from_the_run_cache(copy):
+    """The second time costs a checkout, not a computation."""
+    workspace, _ = copy
+    params = workspace / "params.yaml"
+    original, before = params.read_text(), lock(workspace)
+    for old, new in (("false_alarm_rate: 0.01", "false_alarm_rate: 0.05"), ("method: patchcore_cl", "method: finetune")):
+        params.write_text(original.replace(old, new))
+        assert params.read_text() != original
+        assert "Running stage 'evaluate@metal'" in dvc(workspace, "repro")
+        assert before != lock(workspace)
+        params.write_text(original)
+        restored = dvc(workspace, "repro")
+        assert "is cached - skipping run" in restored
+        assert "Running stage" not in restored
+        assert before == lock(workspace)
+
+
+def test_an_empty_stream_is_valid(tmp_path):
+    """A workspace without classes: DVC has nothing to do and says so."""
+    from tasks.workspace import Workspace
+
+    workspace = Workspace.open_or_create(tmp_path / "w")
+    assert "up to date" in dvc(workspace.root, "repro").lower() or dvc(workspace.root, "stage", "list") == ""
+
+
+@pytest.mark.parametrize("moment", ["knowledge", "evaluate"])
+def test_a_killed_run_goes_on_from_the_last_finished_stage(moment, tmp_path, small, draw_photos, learned, evernorm):
+    """SIGKILL of the whole process group in mid-stage; the next run ends with the bytes of an undisturbed one."""
+    photos = draw_photos(tmp_path / "photos")
+    arguments = ["learn", "--data", str(photos), "--workspace", str(tmp_path / "w"), *small]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *arguments], start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    running = tmp_path / "w/bank/metal" / {"knowledge": "prompts", "evaluate": "weibull"}[moment]
+    deadline = time.monotonic() + 240
+    while not running.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / "w/bank/metal/evaluation").exists() is False
+    done = evernorm(*arguments)
+    assert "up to date" in done.stderr.split("metal")[1 if "metal" in done.stderr else 0] or "up to date" in done.stderr
+    expected, found = lock(learned[0]), lock(tmp_path / "w")
+    for stage, record in expected.items():
+        assert record["outs"] == found[stage]["outs"], stage
+    assert 2 == len(client(tmp_path / "w").search_model_versions("name = 'continual-bank'"))
+    assert 3 == len(client(tmp_path / "w").search_runs(["1"]))
+
+
+def test_two_runs_cannot_learn_in_one_workspace(copy, evernorm, small):
+    """The second is told who is at work, and changes nothing."""
+    from tasks.workspace import Workspace
+
+    workspace, photos = copy
+    with Workspace.open(workspace).locked():
+        done = evernorm("learn", "--data", photos, "--workspace", workspace, *small, check=False)
+    assert done.returncode == 1
+    assert f"process {os.getpid()} is learning" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--data", "nowhere"], "nowhere"),
+        (["--data", "photos", "--set", "knowledge.budgt=5"], "did you mean knowledge.budget?"),
+        (["--data", "photos", "--order", "cloth,nothing"], "nothing"),
+        (["--data", "photos", "--order", "cloth,cloth"], "more than once"),
+        (["--data", "photos", "--workspace", "photos"], "holds other files"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence_and_change_nothing(arguments, said, tmp_path, evernorm, draw_photos):
+    """No traceback, exit status 1, no workspace left behind."""
+    draw_photos(tmp_path / "photos", names=("cloth",), train=5, good=1, defective=1)
+    before = sorted(tmp_path.rglob("*"))
+    done = evernorm("learn", *arguments, check=False, cwd=tmp_path)
+    assert (1, "") == (done.returncode, done.stdout)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert before == sorted(tmp_path.rglob("*"))
+
+
+def test_a_stage_that_fails_is_told_in_a_sentence_and_the_rest_stays(tmp_path, evernorm, small, draw_photos):
+    """Identical training images cannot be calibrated: the class fails, the one before stays learned."""
+    photos = draw_photos(tmp_path / "photos")
+    images = sorted((photos / "metal/train/good").glob("*.png"))
+    for image in images[1:]:
+        shutil.copyfile(images[0], image)
+    arguments = ("learn", "--data", photos, "--workspace", tmp_path / "w", *small)
+    done = evernorm(*arguments, check=False)
+    assert done.returncode == 1
+    assert "weibull@metal failed" in done.stderr
+    assert "copies of one another" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "cloth" in evernorm("status", "--workspace", tmp_path / "w").stdout
