@@ -27,5 +27,5 @@ def prepare(workspace: Path | None = None) -> None:
             os.environ.setdefault(name, value)
         else:
             os.environ.pop(name, None)
-    if workspace is not None and "PREFECT_API_URL" not in os.environ:
+    if workspace is not None and not os.environ.get("PREFECT_API_URL"):
         os.environ.setdefault("PREFECT_HOME", str(workspace.resolve() / ".prefect"))

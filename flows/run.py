@@ -20,15 +20,16 @@ def learn_folder(
     prepare(root)
     from evernorm.data.readers import read_classes
     from evernorm.data.validate import validate
+    from tasks.stage import progress_bar
     from tasks.workspace import Workspace
 
     console = Console(stderr=True, highlight=False)
     known = Workspace.open(root).params if (root / "params.yaml").is_file() else Params()
     parse_params(override(known.model_dump(mode="json"), settings))
-    with console.status(f"Checking {data} …"):
-        names = order or sorted(read_classes(data))
-        stream = _stream(known.order, names)
-        manifests = validate(data, names)
+    names = order or sorted(read_classes(data))
+    stream = _stream(known.order, names)
+    with progress_bar(f"checking {data}") as progress:
+        manifests = validate(data, names, progress=progress)
     workspace = Workspace.open_or_create(root)
 
     from tasks.data import bring_in  # Prefect makes its home in the workspace when it is imported

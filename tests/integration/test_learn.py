@@ -203,6 +203,15 @@ def test_a_parameter_and_a_method_changed_and_changed_back_come_from_the_run_cac
         assert before == lock(workspace)
 
 
+def test_without_a_prefect_server_one_is_started_and_keeps_to_the_workspace(copy, evernorm, small):
+    """No server, no configuration: the command brings its own, with its state in the workspace."""
+    workspace, photos = copy
+    environment = {"PREFECT_API_URL": "", "PREFECT_HOME": str(workspace / ".prefect")}
+    done = evernorm("learn", "--data", photos, "--workspace", workspace, *small, env=environment)
+    assert 2 == done.stderr.count("up to date")
+    assert (workspace / ".prefect/prefect.db").is_file()
+
+
 def test_an_empty_stream_is_valid(tmp_path):
     """A workspace without classes: DVC has nothing to do and says so."""
     from tasks.workspace import Workspace

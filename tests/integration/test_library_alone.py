@@ -31,14 +31,23 @@ def closure(names, seen):
 allowed = {name.replace("_", "-") for name in closure(sys.argv[4].split(","), set())}
 modules = packages_distributions()
 
-class Empty:
+class Only:
+    # A finder that does not find what is not allowed.
+
+    def __init__(self, finder):
+        self.finder = finder
+
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
         owners = {owner.lower().replace("_", "-") for owner in modules.get(top, [])}
         if owners and not owners & allowed and top not in {"evernorm", "packaging"}:
-            raise ModuleNotFoundError(f"{top} is not installed here", name=top)
+            return None
+        return self.finder.find_spec(name, path, target)
 
-sys.meta_path.insert(0, Empty())
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = [Only(finder) for finder in sys.meta_path]
 sys.path.insert(0, sys.argv[1])
 import evernorm
 assert evernorm.__file__.startswith(sys.argv[1]), evernorm.__file__

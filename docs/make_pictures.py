@@ -1,0 +1,38 @@
+"""Make the README's pictures from the demo's MLflow run (`make demo` first).
+
+    python docs/make_pictures.py [demo/workspace]
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from evernorm.files import read_arrays, read_json
+from tasks.pictures import accuracy_matrix, example_maps, score_histograms
+from tasks.workspace import Workspace
+
+TARGET = Path(__file__).parent / "pictures"
+
+
+def main() -> None:
+    """Draw the newest experience's pictures into docs/pictures."""
+    workspace = Workspace.open(Path(sys.argv[1] if len(sys.argv) > 1 else "demo/workspace"))
+    order = workspace.params.order
+    evaluation = workspace.paths.bank(order[-1], "evaluation")
+    metrics = read_json(workspace.paths.metrics(order[-1]))
+    outcomes, thresholds = (read_arrays(evaluation / f"{name}.safetensors") for name in ("outcomes", "thresholds"))
+    shutil.rmtree(TARGET, ignore_errors=True)
+    TARGET.mkdir(parents=True)
+    figures = {
+        "accuracy_matrix": accuracy_matrix(metrics["matrix"]["image_auroc"], order),
+        "scores": score_histograms(outcomes, order, thresholds),
+    }
+    for name in order:
+        examples = read_arrays(workspace.paths.bank(name, "evaluation") / "examples.safetensors")
+        figures[f"examples_{name}"] = example_maps(examples, name)
+    for name, figure in figures.items():
+        figure.savefig(TARGET / f"{name}.png", dpi=90, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()

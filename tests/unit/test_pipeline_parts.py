@@ -1,0 +1,193 @@
+"""The floor of tasks: gate, workspace, summary parts, pictures; what the end-to-end tests do not reach."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from evernorm.errors import ParamsError, PipelineError, RegistryError
+from evernorm.params import GateParams, Params
+from flows.run import _stream
+from tasks.registry import CHAMPION, MODEL, champion_of, promote, refusals
+from tasks.workspace import Workspace
+
+
+def metrics(**changes):
+    figures = {
+        "class": "b",
+        "per_class": {"a": {"image_auroc": 0.5}, "b": {"image_auroc": 0.9}},
+        "forgetting": {"chaudhry": 0.001},
+        "routing_accuracy": 1.0,
+    }
+    return {**figures, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reasons"),
+    [
+        ({}, []),
+        ({"forgetting": {"chaudhry": 0.03}}, ["forgetting 0.030 is above 0.02"]),
+        ({"per_class": {"b": {"image_auroc": 0.4}}}, ["image AUROC of b 0.400 is below 0.6"]),
+        ({"routing_accuracy": 0.5}, ["routing accuracy 0.500 is below 0.95"]),
+        ({"routing_accuracy": None, "per_class": {"b": {"image_auroc": None}}}, []),
+    ],
+)
+def test_the_gate_names_every_bound_that_is_broken(changes, reasons):
+    """Only the new class's AUROC counts; what is undefined refuses nothing."""
+    assert reasons == refusals(metrics(**changes), GateParams())
+
+
+@pytest.fixture
+def registry(tmp_path):
+    """An MLflow registry with three versions and no champion."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client.create_registered_model(MODEL)
+    for _ in range(3):
+        client.create_model_version(MODEL, source=tmp_path.as_uri())
+    return client
+
+
+def test_promotion_loses_against_a_champion_it_has_not_seen(registry):
+    """Two candidates judged against the same champion cannot both win."""
+    promote(registry, "1", seen=None)
+    promote(registry, "2", seen="1")
+    with pytest.raises(RegistryError, match="judged against champion 1, but 2 stands now"):
+        promote(registry, "3", seen="1")
+    champion = champion_of(registry)
+    assert ("2", "1") == (str(champion.version), champion.tags["promoted.from"])
+    assert CHAMPION in registry.get_model_version(MODEL, "2").aliases
+
+
+def test_a_new_workspace_is_a_git_and_dvc_repository_with_telemetry_off(tmp_path):
+    """One commit, no telemetry, nothing left to add; opening it again changes nothing."""
+    workspace = Workspace.open_or_create(tmp_path / "w")
+    config = (workspace.root / ".dvc/config").read_text().lower()
+    assert "analytics = false" in config
+    assert "check_update = false" in config
+    assert workspace.dirty is False
+    assert workspace.git("status", "--porcelain") == ""
+    head, identity = workspace.head, workspace.identity
+    again = Workspace.open_or_create(tmp_path / "w")
+    assert (head, identity) == (again.head, again.identity)
+    assert Params() == again.params
+
+
+def test_a_workspace_that_was_killed_while_it_was_made_is_finished(tmp_path):
+    """A half-made directory is recognised and completed."""
+    (tmp_path / "w/.evernorm").mkdir(parents=True)
+    (tmp_path / "w/.evernorm/creating").touch()
+    assert "An empty stream" == Workspace.open_or_create(tmp_path / "w").git("log", "--format=%s")
+
+
+def test_foreign_directories_are_refused(tmp_path):
+    """Other people's files are not made a workspace, and a plain folder is none."""
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(PipelineError, match="holds other files"):
+        Workspace.open_or_create(tmp_path)
+    with pytest.raises(PipelineError, match="is no evernorm workspace"):
+        Workspace.open(tmp_path)
+
+
+def test_settings_are_written_without_losing_comments(tmp_path):
+    """params.yaml stays a file for people."""
+    workspace = Workspace.open_or_create(tmp_path / "w")
+    comments = (workspace.root / "params.yaml").read_text().count("#")
+    workspace.configure(["knowledge.budget=500", "evaluate.routing=max"], ["b", "a"])
+    text = (workspace.root / "params.yaml").read_text()
+    assert comments == text.count("#")
+    assert {"b": {"after": "start"}, "a": {"after": "b"}} == yaml.safe_load(text)["stream"]
+    assert 500 == workspace.params.knowledge.budget
+    before = text
+    with pytest.raises(ParamsError, match="did you mean knowledge.budget"):
+        workspace.configure(["knowledge.budge=9"])
+    assert before == (workspace.root / "params.yaml").read_text()
+
+
+def test_a_machine_without_a_git_identity_can_commit(tmp_path, monkeypatch):
+    """A fresh machine has none; a configured one is used."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    workspace = Workspace.open_or_create(tmp_path / "w")
+    assert "evernorm" == workspace.git("log", "--format=%an")
+    subprocess.run(["git", "config", "user.email", "me@example.org"], cwd=workspace.root, check=True)
+    subprocess.run(["git", "config", "user.name", "Me"], cwd=workspace.root, check=True)
+    (workspace.root / "params.yaml").write_text("seed: 1\n")
+    workspace.commit("change")
+    assert "Me" == workspace.git("log", "-1", "--format=%an")
+
+
+def test_learned_classes_keep_their_place():
+    """New classes go to the end; another order of old ones needs another workspace."""
+    assert ["b", "a", "c"] == _stream(("b", "a"), ["c", "b"])
+    with pytest.raises(ParamsError, match="was learned in the order b, a"):
+        _stream(("b", "a"), ["a", "b"])
+    with pytest.raises(ParamsError, match="names c more than once"):
+        _stream((), ["c", "c"])
+
+
+def test_pictures_are_drawn_also_where_little_is_known(tmp_path):
+    """A class with good test images only, or none at all, has pictures without curves."""
+    from tasks.pictures import draw_all
+
+    outcomes = {
+        "a/labels": np.array([False, True]),
+        "a/scores": np.array([0.0, 3.0]),
+        "b/labels": np.zeros(1, bool),
+        "b/scores": np.array([0.5]),
+        "c/labels": np.zeros(0, bool),
+        "c/scores": np.zeros(0),
+    }
+    figures = {"classes": ["a", "b", "c"], "matrix": {"image_auroc": [[1.0], [1.0, None], [1.0, None, None]]}}
+    draw_all(tmp_path, figures, outcomes, {}, {"a": np.array([2.0])})
+    assert {"accuracy_matrix.png", "roc.png", "scores.png", "examples.png"} == {p.name for p in tmp_path.iterdir()}
+
+
+def test_the_overlay_puts_image_and_heat_side_by_side(tmp_path):
+    """Cold regions stay grey, hot ones turn red to yellow."""
+    from evernorm.data.image import read_image
+    from evernorm.overlay import save_overlay
+
+    image = np.full((10, 20, 3), 100, np.uint8)
+    spot = np.zeros((10, 20), np.float32)
+    spot[:, 10:] = 9
+    save_overlay(tmp_path / "o.png", image, spot, threshold=3.0)
+    picture = read_image(tmp_path / "o.png")
+    assert (10, 40, 3) == picture.shape
+    assert [100, 100, 100] == picture[5, 25].tolist()
+    red, green, blue = picture[5, 39].tolist()
+    assert red > 180
+    assert green > 180
+    assert blue < 60
+
+
+def test_what_cannot_be_served_is_listed():
+    """Bytes that are no image, text that is no base64, arrays of a wrong shape: all named at once."""
+    from evernorm.errors import DataError
+    from evernorm.serve import ServedBank
+
+    images = [b"no image", "%%%", np.zeros((4, 4), np.uint8), np.full((4, 4, 3), 300), [[1], [1, 2]]]
+    with pytest.raises(DataError) as caught:
+        ServedBank(None).predict({"image": images})
+    assert 5 == len(caught.value.faults)
+    assert "image 3: an array of shape (4, 4, 3)" in str(caught.value)
+
+
+def test_lineage_names_what_determines_a_result_and_no_more(tmp_path):
+    """Inputs, parameters, versions: the same record for the same result, whatever the commit."""
+    from evernorm.lineage import write_lineage
+
+    (tmp_path / "in.txt").write_text("x")
+    for name in ("1.json", "2.json"):
+        write_lineage(
+            tmp_path / name, stage="s", inputs=[tmp_path / "in.txt"], root=tmp_path, params={"seed": 0}, packages=["numpy"]
+        )
+    record = json.loads((tmp_path / "1.json").read_text())
+    assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
+    assert {"in.txt"} == set(record["inputs"])
+    assert np.__version__ == record["versions"]["numpy"]
+    assert str(Path.home()) not in json.dumps(record)
