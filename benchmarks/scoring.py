@@ -42,21 +42,42 @@ def main() -> None:
     backbone = build_backbone(FeatureParams())
     queries, training = images[: options.images], images[options.images :]
     features = np.concatenate([backbone.features(queries[i : i + 4]) for i in range(0, len(queries), 4)])
-    flat = np.concatenate([backbone.features(training[i : i + 4]) for i in range(0, 20, 4)]).reshape(-1, backbone.dim)
+    flat = np.concatenate([backbone.features(training[i : i + 4]) for i in range(0, 20, 4)]).reshape(
+        -1, backbone.dim
+    )
     rows = flat[greedy_k_centre(flat, min(options.budget, len(flat)))]
-    reference = timed(lambda: [backbone.features([image]) for image in queries], options.repeats) / len(queries)
-    print(f"{len(queries)} images, grid {backbone.grid}, {backbone.dim} columns, budget {options.budget} rows")
-    print(f"reference: backbone alone {reference:.1f} ms an image (weights {backbone_bytes(backbone) / 1e6:.1f} MB)\n")
-    head = ("memory", "classes", "rows/class", "routing ms", "score+map ms", "all/backbone", "bank MB", "peak RSS MB")
+    reference = timed(lambda: [backbone.features([image]) for image in queries], options.repeats) / len(
+        queries
+    )
+    print(
+        f"{len(queries)} images, grid {backbone.grid}, {backbone.dim} columns, budget {options.budget} rows"
+    )
+    print(
+        f"reference: backbone alone {reference:.1f} ms an image (weights {backbone_bytes(backbone) / 1e6:.1f} MB)\n"
+    )
+    head = (
+        "memory",
+        "classes",
+        "rows/class",
+        "routing ms",
+        "score+map ms",
+        "all/backbone",
+        "bank MB",
+        "peak RSS MB",
+    )
     print(("{:>14}" * len(head)).format(*head))
+    alone = [features[i : i + 1] for i in range(len(features))]
     for kind in ("fixed budget", "M per class"):
         for classes in CLASSES:
             share = options.budget // classes if kind == "fixed budget" else min(options.budget, 1000)
             memories = copies(rows[:share], classes)
-            alone = [features[i : i + 1] for i in range(len(features))]
-            routing = timed(lambda m=memories: [route(f, m, Routing.MEAN) for f in alone], options.repeats) / len(alone)
+            routing = timed(
+                lambda m=memories: [route(f, m, Routing.MEAN) for f in alone], options.repeats
+            ) / len(alone)
             routed = route(features, memories, Routing.MEAN)
-            scoring = timed(lambda m=memories, r=routed: finish(features, r, m, backbone), options.repeats) / len(alone)
+            scoring = timed(
+                lambda m=memories, r=routed: finish(features, r, m, backbone), options.repeats
+            ) / len(alone)
             ratio = (reference + routing + scoring) / reference
             size = sum(memory.rows.nbytes for memory in memories) / 1e6
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
@@ -69,7 +90,9 @@ def main() -> None:
 def finish(features, routed, memories, backbone) -> None:
     """Image score and a map of 256 × 256, image by image."""
     for i, place in enumerate(routed.place):
-        image_scores(features[i : i + 1], routed.distances[i : i + 1], routed.nearest[i : i + 1], memories[place], 9)
+        image_scores(
+            features[i : i + 1], routed.distances[i : i + 1], routed.nearest[i : i + 1], memories[place], 9
+        )
         anomaly_map(routed.distances[i], backbone.grid, backbone.preprocess.size, (256, 256))
 
 
@@ -78,7 +101,9 @@ def copies(rows: np.ndarray, classes: int) -> list[NearestRows]:
     rng = np.random.default_rng(0)
     spread = rows.std()
     shifted = (rows + spread * (rng.standard_normal((1, rows.shape[1])) * (c > 0)) for c in range(classes))
-    return [NearestRows((r + 0.05 * spread * rng.standard_normal(rows.shape)).astype(np.float32)) for r in shifted]
+    return [
+        NearestRows((r + 0.05 * spread * rng.standard_normal(rows.shape)).astype(np.float32)) for r in shifted
+    ]
 
 
 def load_images(data: Path | None, count: int) -> list[np.ndarray]:

@@ -1,6 +1,6 @@
 """Make the README's pictures from the demo's MLflow run (`make demo` first).
 
-    python docs/make_pictures.py [demo/workspace]
+python docs/make_pictures.py [demo/workspace]
 """
 
 import shutil
@@ -20,7 +20,9 @@ def main() -> None:
     order = workspace.params.order
     evaluation = workspace.paths.bank(order[-1], "evaluation")
     metrics = read_json(workspace.paths.metrics(order[-1]))
-    outcomes, thresholds = (read_arrays(evaluation / f"{name}.safetensors") for name in ("outcomes", "thresholds"))
+    outcomes, thresholds = (
+        read_arrays(evaluation / f"{name}.safetensors") for name in ("outcomes", "thresholds")
+    )
     shutil.rmtree(TARGET, ignore_errors=True)
     TARGET.mkdir(parents=True)
     figures = {

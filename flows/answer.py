@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -47,7 +48,7 @@ def predict_files(images: list[Path], out: Path | None, root: Path, bank: Path |
     if as_json:
         print(json.dumps([_plain(*row) for row in zip(images, predictions, pictures, strict=True)], indent=2))  # noqa: T201
         return
-    table = Table("image", "class", "score", "outlier probability", "p-value", "decision")
+    table = Table("image", "class", "score", "outlier\nprobability", "p-value", "decision", box=SIMPLE_HEAD)
     for path, prediction in zip(images, predictions, strict=True):
         decision = "[bold red]defective[/]" if prediction.anomalous else "good"
         figures = (f"{prediction.score:+.2f}", f"{prediction.probability:.3f}", f"{prediction.p_value:.4f}")

@@ -78,8 +78,12 @@ def compare(
     data: Annotated[Path, typer.Option("--data", help="A folder of classes.")],
     workspace: WorkspaceOption = Path("evernorm-comparison"),
     order: Annotated[str | None, typer.Option(help="Classes in the order to learn them, a,b,c.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="A parameter all methods share; repeatable.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where table and summaries go; default: in the workspace.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter all methods share; repeatable.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where table and summaries go; default: in the workspace.")
+    ] = None,
 ) -> None:
     """Learn the same stream with every method and print them side by side."""
     from flows.compare import compare_methods

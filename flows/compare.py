@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from tasks.summary import Summary
 
 
-def compare_methods(data: Path, root: Path, order: list[str] | None, settings: list[str], out: Path | None) -> None:
+def compare_methods(
+    data: Path, root: Path, order: list[str] | None, settings: list[str], out: Path | None
+) -> None:
     """Learn the stream with every method in one workspace and print the table.
 
     DVC's run cache keeps each method's results, so a second call, and going back to a method, costs little.
@@ -35,7 +37,9 @@ def compare_methods(data: Path, root: Path, order: list[str] | None, settings: l
         file = out / f"{method.value}.json"
         learn_folder(data, root, order, [*settings, f"method={method.value}"], file)
         summaries[method] = Summary.model_validate_json(file.read_bytes())
-    table = Table("method", "class told", *_COLUMNS, "bank MB", title="Means over classes after the last experience")
+    table = Table(
+        "method", "class told", *_COLUMNS, "bank MB", title="Means over classes after the last experience"
+    )
     for method, summary in summaries.items():
         if method is Method.SEPARATE:
             table.add_row(method.value, "yes", *_cells(summary, told=True), f"{summary.bank_bytes / 1e6:.1f}")
@@ -45,7 +49,16 @@ def compare_methods(data: Path, root: Path, order: list[str] | None, settings: l
     write_bytes(out / "table.txt", console.export_text().encode())
 
 
-_COLUMNS = ("image AUROC", "image F1", "pooled AUROC", "pixel AUROC", "pixel AP", "AUPRO", "forgetting", "routing")
+_COLUMNS = (
+    "image AUROC",
+    "image F1",
+    "pooled AUROC",
+    "pixel AUROC",
+    "pixel AP",
+    "AUPRO",
+    "forgetting",
+    "routing",
+)
 
 
 def _cells(summary: "Summary", *, told: bool) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -29,7 +30,7 @@ class Reporter:
         self.done += 1
         ran = [stage for stage in stages if stage.ran]
         took = " · ".join(f"{stage.stage} {stage.seconds:.1f} s" for stage in ran) or "up to date"
-        self.console.print(f"      {took}", style="dim")
+        self.console.print(f"      {took}", style="dim", soft_wrap=True)
         refused = f": {'; '.join(registered.reasons)}" if registered.reasons else ""
         left = ""
         if ran:
@@ -73,31 +74,29 @@ def show(summary: Summary, console: Console) -> None:
 
 
 def _matrix(summary: Summary) -> Table:
-    table = Table(
-        title="Image AUROC of each class (across) after each experience (down)", title_justify="left"
-    )
-    table.add_column("after")
+    table = _table("Image AUROC of each class (across) after each experience (down)")
+    table.add_column("after", no_wrap=True)
     for name in summary.classes:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     for name, row in zip(summary.classes, summary.matrix.image_auroc, strict=True):
         table.add_row(name, *[_figure(value, "") for value in row])
     return table
 
 
 def _classes(summary: Summary) -> Table:
-    table = Table(title="After the last experience, one bank for all classes", title_justify="left")
+    table = _table("After the last experience (F1 all: if everything were called defective)")
     columns = {
-        "image AUROC": "image_auroc",
-        "AP": "image_ap",
-        "F1": "image_f1max",
-        "(all: F1)": "trivial_f1",
-        "pixel AUROC": "pixel_auroc",
-        "AP ": "pixel_ap",
-        "AUPRO": "pixel_aupro",
+        "image\nAUROC": "image_auroc",
+        "image\nAP": "image_ap",
+        "image\nF1": "image_f1max",
+        "F1\nall": "trivial_f1",
+        "pixel\nAUROC": "pixel_auroc",
+        "pixel\nAP": "pixel_ap",
+        "\nAUPRO": "pixel_aupro",
     }
-    table.add_column("class")
-    for title in (*columns, "false alarms", "detected"):
-        table.add_column(title, justify="right")
+    table.add_column("class", no_wrap=True)
+    for title in (*columns, "false\nalarms", "\nfound"):
+        table.add_column(title, justify="right", no_wrap=True)
     for name, figures in [*summary.per_class.items(), ("mean", summary.mean)]:
         values = [_figure(getattr(figures, field)) for field in columns.values()]
         if name == "mean":
@@ -106,12 +105,23 @@ def _classes(summary: Summary) -> Table:
     return table
 
 
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+
+
 def _figure(value: Figure, missing: str = "–") -> str:
     return missing if value is None else f"{value:.3f}"
 
 
 def _percent(value: Figure) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return "–" if value is None else f"{100 * value:.1f}%"
 
 
 def _duration(seconds: float) -> str:

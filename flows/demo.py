@@ -16,4 +16,6 @@ def run_demo(folder: Path) -> None:
 
     with Console(stderr=True).status("Drawing and collecting the demo's images …"):
         make_demo_data(folder / "photos")
-    learn_folder(folder / "photos", folder / "workspace", list(DEMO_STREAM), SETTINGS, folder / "summary.json")
+    learn_folder(
+        folder / "photos", folder / "workspace", list(DEMO_STREAM), SETTINGS, folder / "summary.json"
+    )

@@ -88,7 +88,10 @@ def score_histograms(outcomes: Arrays, classes: Sequence[str], thresholds: Array
             bins = np.linspace(scores.min(), np.quantile(scores, 0.99), 24)
             shown = np.clip(scores, bins[0], bins[-1])
             axes.hist(
-                [shown[~labels], shown[labels]], bins=bins.tolist(), color=[_GOOD, _BAD], label=["good", "defective"]
+                [shown[~labels], shown[labels]],
+                bins=bins.tolist(),
+                color=[_GOOD, _BAD],
+                label=["good", "defective"],
             )
         if name in thresholds:
             axes.axvline(thresholds[name].item(), color=_LINE, lw=1.2, ls="--", label="threshold")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MODEL = "continual-bank"
 CANDIDATE = "candidate"
 CHAMPION = "champion"
+SUPERSEDED = "superseded"
+PASSED, REFUSED = "passed", "refused"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Registered:
     Attributes:
         name: The model's name.
         version: Its number.
-        alias: ``champion``, or ``candidate`` where the gate refused it.
+        alias: ``champion``, ``candidate`` where the gate refused it, or ``superseded``.
         reasons: Why it was refused.
     """
 
@@ -61,13 +63,10 @@ def register(root: Path, name: str, recorded: Recorded) -> Registered:
     champion = champion_of(client)
     version = _version_of(client, recorded.run) or _create(client, workspace, name, recorded)
     if decided := version.tags.get("gate"):
-        held = CHAMPION if champion is not None and champion.version == version.version else decided
-        return Registered(
-            MODEL,
-            str(version.version),
-            held,
-            tuple(filter(None, version.tags.get("gate.reason", "").split("; "))),
-        )
+        stands = champion is not None and champion.version == version.version
+        alias = CHAMPION if stands else CANDIDATE if decided == REFUSED else SUPERSEDED
+        reasons = version.tags.get("gate.reason", "").split("; ") if decided == REFUSED else []
+        return Registered(MODEL, str(version.version), alias, tuple(reasons))
     client.set_registered_model_alias(MODEL, CANDIDATE, version.version)
     metrics = read_json(workspace.paths.metrics(name))
     reasons = refusals(metrics, workspace.params.gate)
@@ -76,7 +75,7 @@ def register(root: Path, name: str, recorded: Recorded) -> Registered:
     else:
         promote(client, version.version, seen=str(champion.version) if champion else None)
     alias = CANDIDATE if reasons else CHAMPION
-    client.set_model_version_tag(MODEL, version.version, "gate", "refused" if reasons else "passed")
+    client.set_model_version_tag(MODEL, version.version, "gate", REFUSED if reasons else PASSED)
     return Registered(MODEL, str(version.version), alias, tuple(reasons))
 
 

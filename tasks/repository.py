@@ -30,7 +30,12 @@ def init_repo(root: Path) -> None:
     if not (root / ".dvc" / "config").is_file():
         Repo.init(str(root)).close()
     with Repo(str(root)) as repo, repo.config.edit("repo") as config:
-        config["core"] = {**config.get("core", {}), "analytics": False, "check_update": False, "autostage": False}
+        config["core"] = {
+            **config.get("core", {}),
+            "analytics": False,
+            "check_update": False,
+            "autostage": False,
+        }
 
 
 def _prepare() -> None:

@@ -94,7 +94,8 @@ def record_choice(folder: Path, part: str, choice: str) -> None:
 def progress_bar(label: str) -> Iterator[Progress]:
     """A progress bar with an estimate on standard error; silent where that is no terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     console = Console(stderr=True)
     columns = (TextColumn(f"  {label}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -1,9 +1,9 @@
 """Continual visual anomaly detection that never forgets a product class.
 
-    from evernorm import load_bank, read_image
+from evernorm import load_bank, read_image
 
-    bank = load_bank("some/bank")
-    prediction = bank.predict([read_image("photo.png")])[0]
+bank = load_bank("some/bank")
+prediction = bank.predict([read_image("photo.png")])[0]
 """
 
 from typing import TYPE_CHECKING, Any

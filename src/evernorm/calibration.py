@@ -52,7 +52,7 @@ class Calibration:
         """(score − mean) / std, comparable between classes: one threshold serves all of them."""
         return (np.asarray(score, np.float64) - self.mean) / self.std
 
-    def standardise_map(self, distances: npt.NDArray[np.float32] | np.float32) -> npt.NDArray[np.float32]:
+    def standardise_map(self, distances: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """(distance − mean) / std of patch distances, comparable between classes."""
         return (distances - np.float32(self.patch_mean)) / np.float32(self.patch_std)
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from evernorm.files import write_bytes
 
+
 def save_overlay(
     path: Path, image: npt.NDArray[np.uint8], score_map: npt.NDArray[np.float32], threshold: float
 ) -> None:
@@ -25,7 +26,9 @@ def save_overlay(
     from PIL import Image
 
     heat = np.clip((score_map / max(threshold, 1e-6) - 0.33) / 0.9, 0, 1)[..., None]
-    colour = np.concatenate([np.ones_like(heat), np.clip(2 * heat - 1, 0, 1), np.zeros_like(heat)], axis=2) * 255
+    colour = (
+        np.concatenate([np.ones_like(heat), np.clip(2 * heat - 1, 0, 1), np.zeros_like(heat)], axis=2) * 255
+    )
     opacity = 0.75 * np.sqrt(heat)
     grey = image.mean(axis=2, keepdims=True)
     mixed = (1 - opacity) * grey + opacity * colour

@@ -22,6 +22,8 @@ GOLDEN = [
 def test_fits_equal_libmr(engine, tail, scale, shape, minimum, scores):
     """Scale, shape, smallest tail value and w_score, to the digits recorded (the exact maximum of the likelihood: 1e-5)."""
     fitted = fit_high(DATA, tail, engine)
-    np.testing.assert_allclose([fitted.scale, fitted.shape], [scale, shape], rtol=1e-9 if engine is Engine.LIBMR else 1e-5)
+    np.testing.assert_allclose(
+        [fitted.scale, fitted.shape], [scale, shape], rtol=1e-9 if engine is Engine.LIBMR else 1e-5
+    )
     np.testing.assert_allclose(fitted.minimum, minimum, rtol=1e-9)
     np.testing.assert_allclose(fitted.w_score(list(scores)), list(scores.values()), rtol=1e-5, atol=1e-6)

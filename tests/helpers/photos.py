@@ -10,7 +10,9 @@ from evernorm.data import synthetic
 CLASSES = {"cloth": ("textile", False), "metal": ("machined_part", False), "blue": ("textile", True)}
 
 
-def draw_photos(root: Path, names=("cloth", "metal"), train: int = 10, good: int = 3, defective: int = 4) -> Path:
+def draw_photos(
+    root: Path, names=("cloth", "metal"), train: int = 10, good: int = 3, defective: int = 4
+) -> Path:
     """Draw classes with exact masks below `root`; the same names and numbers give the same images."""
     for name in names:
         kind, mirrored = CLASSES[name]
@@ -23,7 +25,10 @@ def draw_photos(root: Path, names=("cloth", "metal"), train: int = 10, good: int
             image, mask = synthetic.draw(kind, rng, flaw)
             _save(root / name / folder / f"{number:03d}.png", image[..., ::-1] if mirrored else image)
             if flaw:
-                _save(root / name / "ground_truth" / flaw / f"{number:03d}_mask.png", mask.astype(np.uint8) * 255)
+                _save(
+                    root / name / "ground_truth" / flaw / f"{number:03d}_mask.png",
+                    mask.astype(np.uint8) * 255,
+                )
     return root
 
 

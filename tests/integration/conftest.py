@@ -49,7 +49,18 @@ def prefect_server(tmp_path_factory) -> Iterator[str]:
         port = probe.getsockname()[1]
     home = tmp_path_factory.mktemp("prefect")
     quiet = {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--no-ui",
+    ]
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(command, env={**os.environ, **quiet}, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}/api"
@@ -74,5 +85,14 @@ def learned(tmp_path_factory, small, draw_photos) -> tuple[Path, Path]:
     """A workspace that has learned two drawn classes, and the photos; tests may look, not touch."""
     folder = tmp_path_factory.mktemp("stream")
     photos = draw_photos(folder / "photos")
-    run("learn", "--data", photos, "--workspace", folder / "workspace", "--summary", folder / "summary.json", *small)
+    run(
+        "learn",
+        "--data",
+        photos,
+        "--workspace",
+        folder / "workspace",
+        "--summary",
+        folder / "summary.json",
+        *small,
+    )
     return folder / "workspace", photos

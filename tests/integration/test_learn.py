@@ -74,7 +74,12 @@ def test_every_class_has_five_stages_and_parts_not_chosen_leave_a_line(learned):
 def test_everything_is_committed_and_nothing_secret_or_heavy(learned):
     """The state is one Git commit an experience: parameters, locks, metrics; no images, no banks."""
     workspace, _ = learned
-    git = lambda *a: subprocess.run(["git", *a], cwd=workspace, capture_output=True, text=True, check=True).stdout  # noqa: E731
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=workspace, capture_output=True, text=True, check=True
+        ).stdout
+
     assert ["Learn metal", "Learn cloth", "An empty stream"] == git("log", "--format=%s").splitlines()
     assert git("status", "--porcelain") == ""
     files = git("ls-files").splitlines()
@@ -89,7 +94,9 @@ def test_mlflow_holds_a_parent_a_child_an_experience_pictures_data_and_versions(
     experiment = mlflow.get_experiment_by_name("evernorm").experiment_id
     runs = mlflow.search_runs([experiment])
     parents = [run for run in runs if run.data.tags["evernorm.kind"] == "stream"]
-    children = {run.data.tags["evernorm.class"]: run for run in runs if run.data.tags["evernorm.kind"] == "experience"}
+    children = {
+        run.data.tags["evernorm.class"]: run for run in runs if run.data.tags["evernorm.kind"] == "experience"
+    }
     assert (1, {"cloth", "metal"}) == (len(parents), set(children))
     for step, name in enumerate(("cloth", "metal"), 1):
         run = children[name]
@@ -113,7 +120,9 @@ def test_the_registered_model_is_the_bank_that_dvc_versions(learned):
     """Byte by byte; and the pyfunc answers like the bank."""
     workspace, photos = learned
     mlflow = client(workspace)
-    source = Path(mlflow.get_model_version_by_alias("continual-bank", "champion").source.removeprefix("file://"))
+    source = Path(
+        mlflow.get_model_version_by_alias("continual-bank", "champion").source.removeprefix("file://")
+    )
     served = source / "data" / "metal"
     files = sorted(path.relative_to(served) for path in served.rglob("*") if path.is_file())
     assert files
@@ -127,7 +136,11 @@ def test_the_registered_model_is_the_bank_that_dvc_versions(learned):
     model = pyfunc.load_model(str(source))
     for image in (path.read_bytes(), read_image(path)):
         answer = model.predict(pd.DataFrame({"image": [image]}))[0]
-        assert (expected.routed_class, expected.score, expected.anomalous) == (answer["class"], answer["score"], answer["anomalous"])
+        assert (expected.routed_class, expected.score, expected.anomalous) == (
+            answer["class"],
+            answer["score"],
+            answer["anomalous"],
+        )
         np.testing.assert_array_equal(expected.map, np.array(answer["map"], np.float32))
 
 
@@ -191,7 +204,10 @@ def test_a_parameter_and_a_method_changed_and_changed_back_come_from_the_run_cac
     workspace, _ = copy
     params = workspace / "params.yaml"
     original, before = params.read_text(), lock(workspace)
-    for old, new in (("false_alarm_rate: 0.01", "false_alarm_rate: 0.05"), ("method: patchcore_cl", "method: finetune")):
+    for old, new in (
+        ("false_alarm_rate: 0.01", "false_alarm_rate: 0.05"),
+        ("method: patchcore_cl", "method: finetune"),
+    ):
         params.write_text(original.replace(old, new))
         assert params.read_text() != original
         assert "Running stage 'evaluate@metal'" in dvc(workspace, "repro")
@@ -221,7 +237,9 @@ def test_an_empty_stream_is_valid(tmp_path):
 
 
 @pytest.mark.parametrize("moment", ["knowledge", "evaluate"])
-def test_a_killed_run_goes_on_from_the_last_finished_stage(moment, tmp_path, small, draw_photos, learned, evernorm):
+def test_a_killed_run_goes_on_from_the_last_finished_stage(
+    moment, tmp_path, small, draw_photos, learned, evernorm
+):
     """SIGKILL of the whole process group in mid-stage; the next run ends with the bytes of an undisturbed one."""
     photos = draw_photos(tmp_path / "photos")
     arguments = ["learn", "--data", str(photos), "--workspace", str(tmp_path / "w"), *small]
@@ -237,7 +255,10 @@ def test_a_killed_run_goes_on_from_the_last_finished_stage(moment, tmp_path, sma
     process.wait()
     assert (tmp_path / "w/bank/metal/evaluation").exists() is False
     done = evernorm(*arguments)
-    assert "up to date" in done.stderr.split("metal")[1 if "metal" in done.stderr else 0] or "up to date" in done.stderr
+    assert (
+        "up to date" in done.stderr.split("metal")[1 if "metal" in done.stderr else 0]
+        or "up to date" in done.stderr
+    )
     expected, found = lock(learned[0]), lock(tmp_path / "w")
     for stage, record in expected.items():
         assert record["outs"] == found[stage]["outs"], stage

@@ -23,7 +23,9 @@ def backbone() -> TimmBackbone:
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     """A budget of 120 rows."""
-    return Settings(KnowledgeParams(budget=120), WeibullParams(engine=Engine.SCIPY), Routing.MEAN, seed=0, batch_size=4)
+    return Settings(
+        KnowledgeParams(budget=120), WeibullParams(engine=Engine.SCIPY), Routing.MEAN, seed=0, batch_size=4
+    )
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,9 @@ def test_images_find_their_class_and_defects_score_higher(learned, drawn):
     """Routing is right for unseen images, and large holes stand out."""
     for place, kind in enumerate(("textile", "machined_part")):
         good = learned.predict(drawn(kind, 4, seed=50 + place))
-        bad = learned.predict(drawn(kind, 4, seed=60 + place, defect={"textile": "hole", "machined_part": "rust"}[kind]))
+        bad = learned.predict(
+            drawn(kind, 4, seed=60 + place, defect={"textile": "hole", "machined_part": "rust"}[kind])
+        )
         assert {kind} == {p.routed_class for p in good}
         assert np.mean([p.score for p in bad]) > np.mean([p.score for p in good])
 
@@ -60,7 +62,9 @@ def test_predictions_do_not_depend_on_company_or_order(learned, drawn):
         alone = learned.predict([image])[0]
         for other in (two, alone):
             assert one.routed_class == other.routed_class
-            np.testing.assert_allclose([one.score, one.p_value], [other.score, other.p_value], rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(
+                [one.score, one.p_value], [other.score, other.p_value], rtol=1e-4, atol=1e-4
+            )
             np.testing.assert_allclose(one.map, other.map, atol=1e-3)
         assert image.shape[:2] == one.map.shape
 
@@ -87,7 +91,12 @@ def test_the_budget_holds_whatever_the_number_of_classes(learned, settings):
 def test_rows_are_the_coreset_a_smaller_budget_would_select(backbone, settings, experiences, entries):
     """A prefix of an entry is byte-identical to learning with that budget."""
     small = settings.knowledge.model_copy(update={"budget": 40})
-    entry, _ = build_entry(backbone, [experiences["textile"]], "textile", type(settings)(small, settings.weibull, settings.routing, 0, 4))
+    entry, _ = build_entry(
+        backbone,
+        [experiences["textile"]],
+        "textile",
+        type(settings)(small, settings.weibull, settings.routing, 0, 4),
+    )
     np.testing.assert_array_equal(entry.rows, entries["textile"][0].rows[:40])
 
 
@@ -128,10 +137,14 @@ def test_a_stored_bank_answers_the_same_and_can_go_on(kind, entries, backbone, s
         np.testing.assert_array_equal(one.map, two.map)
     loaded.save(tmp_path / "b")
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
-    assert [(tmp_path / "a" / f).read_bytes() for f in files] == [(tmp_path / "b" / f).read_bytes() for f in files]
+    assert [(tmp_path / "a" / f).read_bytes() for f in files] == [
+        (tmp_path / "b" / f).read_bytes() for f in files
+    ]
 
 
-def test_a_stored_bank_goes_on_learning_like_one_that_was_never_stored(learned, entries, backbone, settings, tmp_path):
+def test_a_stored_bank_goes_on_learning_like_one_that_was_never_stored(
+    learned, entries, backbone, settings, tmp_path
+):
     """What lies within the budget is all that later classes need."""
     detector_of(PatchCoreCL, entries, backbone, settings, NAMES[:2]).save(tmp_path)
     resumed = load_bank(tmp_path, Device.CPU)
@@ -227,7 +240,8 @@ def test_bounds_of_the_experience_before_change_nothing(entries, backbone, setti
     two = detector_of(PatchCoreCL, entries, backbone, settings, NAMES[:2])
     carried = np.hstack([before.bounds, np.zeros((8, 1), np.float32)])
     fresh, resumed = (
-        judge(two, [TestClass(*tests[0], bounds)], 0.3)[0] for bounds in (np.zeros((8, 2), np.float32), carried)
+        judge(two, [TestClass(*tests[0], bounds)], 0.3)[0]
+        for bounds in (np.zeros((8, 2), np.float32), carried)
     )
     np.testing.assert_array_equal(fresh.place, resumed.place)
     np.testing.assert_array_equal(fresh.scores, resumed.scores)
@@ -242,7 +256,9 @@ def test_the_report_adds_up(entries, backbone, settings, tests):
     outcomes = judge(detector, classes, 0.3)
     figures = report(detector, outcomes, 0.3)
     per_class = figures["per_class"]
-    assert figures["mean"]["image_auroc"] == pytest.approx(np.mean([v["image_auroc"] for v in per_class.values()]))
+    assert figures["mean"]["image_auroc"] == pytest.approx(
+        np.mean([v["image_auroc"] for v in per_class.values()])
+    )
     assert sum(v["bytes"] for v in per_class.values()) == figures["bank_bytes"] == detector.memory_bytes
     right = sum(row[name] for name, row in figures["confusion"].items())
     assert right / 16 == figures["routing_accuracy"]

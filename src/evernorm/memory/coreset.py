@@ -53,7 +53,7 @@ def greedy_k_centre(
         rows: float32 [n, d], n and d at least 1, all finite; may be a read-only memory map.
         k: How many rows to select, at least 1; where it exceeds n, all n are.
         start: Index of the first row selected. PatchCore draws it; a fixed one is reproducible.
-        progress: Called a few dozen times with the number of rows selected so far and in all.
+        progress: Called with the number of rows selected so far and in all, some hundred times.
 
     Returns:
         int64 [min(k, n)], indices into `rows` in the order of selection, `start` first.
@@ -217,5 +217,6 @@ class _Search:
         for first in range(0, len(row), _PAIRS):
             pairs = slice(first, first + _PAIRS)
             difference = self.rows.take(row[pairs], axis=0) - self.exact_picks.take(pick[pairs], axis=0)
-            squared[pairs] = np.einsum("nd,nd->n", difference, difference)
+            # Not einsum: beyond 8192 features its order of summation depends on how many pairs there are.
+            squared[pairs] = np.square(difference, out=difference).sum(axis=1)
         return squared * self.scale**2

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from evernorm.memory.search import Floats, Indices, NearestRows
 from evernorm.params import Routing

@@ -226,7 +226,7 @@ class MemoryDetector(ContinualDetector):
             p_value=float(calibration.p_value(raw)),
             anomalous=raw > calibration.threshold,
             map=self.map_of(distances, place, (shape[0], shape[1])),
-            map_threshold=float(calibration.standardise_map(np.float32(calibration.threshold))),
+            map_threshold=calibration.standardise_map(np.array([calibration.threshold], np.float32)).item(),
         )
 
     # -- state ----------------------------------------------------------------------------------------
