@@ -8,6 +8,7 @@ from rich.table import Table
 
 from evernorm.files import write_bytes
 from evernorm.params import Method
+from flows.environment import prepare
 
 if TYPE_CHECKING:
     from tasks.summary import Summary
@@ -27,6 +28,7 @@ def compare_methods(
         settings: Parameters that all methods share.
         out: Where the summaries go as ``<method>.json``, and the table as ``table.txt``.
     """
+    prepare(root)
     from flows.run import learn_folder
     from tasks.summary import Summary
 

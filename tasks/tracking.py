@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from evernorm.data.manifest import Manifest
 from evernorm.errors import RegistryError
-from evernorm.files import read_arrays, read_json, sha256_file
+from evernorm.files import read_arrays, read_json, sha256_file, sha256_json
 from tasks.pipeline import StageRun, data_hash, is_passing
 from tasks.stage import result_params
 from tasks.workspace import Workspace
@@ -88,11 +88,12 @@ def record(root: Path, name: str, stage_runs: Sequence[StageRun]) -> Recorded:
         name=f"{params.method.value} stream",
         tags={"evernorm.kind": "stream"},
     )
-    digest = sha256_file(workspace.paths.model(name) / "memory.safetensors")
+    # What was learned, from what: another parameter or another result is another run, a retry is not.
+    digest = sha256_json([result_params(params), data_hash(root, name), sha256_file(workspace.paths.metrics(name))])
     run = _find_or_create(
         client,
         experiment,
-        key=f"experience:{workspace.identity}:{name}:{digest}:{sha256_file(workspace.paths.metrics(name))}",
+        key=f"experience:{workspace.identity}:{name}:{digest}",
         name=f"{step:02d} {name}",
         tags={
             "evernorm.kind": "experience",

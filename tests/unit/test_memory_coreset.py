@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from threadpoolctl import threadpool_limits
 
 from evernorm.errors import DataError, ParamsError
+from evernorm.memory import coreset
 from evernorm.memory.coreset import greedy_k_centre
 
 Rows = npt.NDArray[np.float32]
@@ -71,6 +72,38 @@ def test_more_picks_than_one_block_are_those_of_brute_force() -> None:
     assert np.array_equal(brute_force(rows, 1700, start=7), greedy_k_centre(rows, 1700, start=7))
 
 
+@pytest.mark.parametrize("make", [gaussian, clustered, crowded])
+def test_sizes_of_tiers_and_blocks_do_not_show(make: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny tiers and blocks, which split everything that can be split, give the same picks."""
+    rows = make(400, 7)
+    expected = brute_force(rows, 150)
+    for name, size in {"_TIER_ROWS": 6, "_BLOCK": 5, "_PAIRS": 3}.items():
+        monkeypatch.setattr(coreset, name, size)
+    assert np.array_equal(expected, greedy_k_centre(rows, 150))
+
+
+@pytest.mark.parametrize("rows", [clustered(3000, 6), gaussian(2000, 12) + np.float32(1e4)])
+def test_bounds_hold_everywhere_and_are_tight_above_the_threshold(rows: Rows) -> None:
+    """No bound is below its distance, and those a tier is made of exceed it by their slack at most."""
+    search = coreset._Search(rows, rows.mean(axis=0, dtype=np.float64), 700, 0)
+    true = np.full(len(rows), np.inf)
+    known = 0
+    while search.done < 700:
+        threshold = search.refresh()
+        for pick in search.picks[known : search.done]:
+            squared = np.square(rows.astype(np.float64) - rows[pick]).sum(axis=1) * search.scale**2
+            true = np.minimum(true, squared)
+        known = search.done
+        open_rows = search.bound >= 0
+        assert (search.bound >= true)[open_rows].all()
+        tier = search.bound >= threshold
+        slack = search.slack[tier] + search.slack_picks[:known].max()
+        assert (search.bound[tier] <= true[tier] + slack).all()
+        assert (search.seen[tier] == known).all()
+        assert slack.max(initial=0) < 0.01 * true.max()
+        search.pick_down_to(threshold)
+
+
 def test_more_equally_far_rows_than_a_tier_holds_are_taken_in_index_order() -> None:
     """The corners of a cube that are all equally far are picked first to last."""
     corners = np.tile(np.eye(8, dtype=np.float32), (800, 1))
@@ -109,6 +142,12 @@ def test_ties_on_an_integer_grid_go_to_the_lowest_index(rows: Rows, k: int, data
 def test_any_finite_values_are_selected_exactly(rows: Rows, k: int) -> None:
     """Neither the largest float32 nor the smallest subnormal overflows, vanishes or changes a pick."""
     assert np.array_equal(brute_force(rows, k), greedy_k_centre(rows, k))
+
+
+def test_squares_below_the_smallest_float32_still_count() -> None:
+    """Rows 1e-23 apart are told apart beside rows at a distance of 1."""
+    rows = np.array([[-1], [1], [0], [1e-23], [3e-23]], np.float32)
+    assert np.array_equal([0, 1, 2, 4, 3], greedy_k_centre(rows, 5))
 
 
 @settings(max_examples=50, deadline=None)

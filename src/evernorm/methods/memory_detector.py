@@ -321,8 +321,17 @@ def build_entry(
     patches, dim = features.shape[1:]
     flat = features.reshape(-1, dim)
     knowledge = settings.knowledge
-    chosen = greedy_k_centre(project(flat, knowledge.projection, settings.seed), knowledge.budget)
+    projected = project(flat, knowledge.projection, settings.seed)
+    chosen = greedy_k_centre(projected, knowledge.budget, start=_outermost(projected))
     rows = np.ascontiguousarray(flat[chosen])
     sizes = prefixes(knowledge.budget, len(rows))
     training = leave_one_out(features, rows, chosen // patches, sizes, knowledge.neighbours, backbone.device)
     return Entry(name, rows), training
+
+
+def _outermost(rows: Floats) -> int:
+    """The row farthest from the mean, where the selection starts (Katsavounidis et al., 1994).
+
+    PatchCore draws the first row; this one depends on the rows alone, not on their order or a seed.
+    """
+    return int((np.einsum("nd,nd->n", rows, rows) - 2 * (rows @ rows.mean(axis=0))).argmax())
