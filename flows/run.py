@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from evernorm.errors import ParamsError
+from evernorm.errors import ParamsError, PipelineError
 from evernorm.params import Params, override, parse_params
 from flows.environment import prepare
 
@@ -47,6 +47,8 @@ def learn_folder(
 def learn_workspace(root: Path, summary_file: Path | None) -> None:
     """Learn what the workspace's stream names and show the summary."""
     prepare(root)
+    import httpx
+
     from evernorm.files import write_bytes
     from flows.console import show
     from flows.learn import learn_stream
@@ -55,7 +57,12 @@ def learn_workspace(root: Path, summary_file: Path | None) -> None:
     from tasks.workspace import Workspace
 
     console = Console(highlight=False)
-    learned = learn_stream(root)
+    try:
+        learned = learn_stream(root)
+    except httpx.ConnectError as error:
+        raise PipelineError(
+            "no Prefect server answers; check PREFECT_API_URL, or unset it to start one here"
+        ) from error
     if not learned:
         console.print("The stream is empty; there is nothing to learn.")
         return

@@ -4,21 +4,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
 
 from evernorm.errors import PipelineError
+from tasks.faults import PassingError, causes, is_passing, out_of_reach
 from tasks.repository import open_repo
 from tasks.stage import ERROR_FILE
 
 STAGES = ("masks", "prompts", "knowledge", "weibull", "evaluate")
-
-
-class PassingError(PipelineError):
-    """A fault that may pass by itself: a lock held, storage out of reach. Worth a retry."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +29,6 @@ class StageRun:
     stage: str
     ran: bool
     seconds: float
-
-
-def is_passing(_task: object, _run: object, state: State[Any]) -> bool:
-    """Prefect's question whether to retry: only for what can pass."""
-    return isinstance(state.result(raise_on_failure=False), PassingError)
 
 
 @task(
@@ -93,15 +83,13 @@ def data_hash(root: Path, name: str) -> str:
 def _explained(error: Exception, root: Path, what: str) -> PipelineError:
     from dvc.lock import LockError
 
-    causes: list[BaseException] = [error]
-    while (cause := causes[-1].__cause__) is not None:
-        causes.append(cause)
-    if any(isinstance(cause, LockError | ConnectionError | TimeoutError) for cause in causes):
-        return PassingError(f"{what} could not start: {causes[-1]}")
+    chain = causes(error)
+    if out_of_reach(error) or any(isinstance(cause, LockError) for cause in chain):
+        return PassingError(f"{what} could not start: {chain[-1]}")
     said = root / ERROR_FILE
     reason = (
         said.read_text().strip()
         if said.is_file()
-        else "; ".join(dict.fromkeys(str(cause) for cause in causes))
+        else "; ".join(dict.fromkeys(str(cause) for cause in chain))
     )
     return PipelineError(f"{what} failed: {reason}")

@@ -14,8 +14,8 @@ from evernorm import __version__
 from evernorm.errors import RegistryError
 from evernorm.files import read_json
 from evernorm.params import GateParams
-from tasks.pipeline import is_passing
-from tasks.tracking import Recorded, client_of
+from tasks.faults import is_passing, mlflow_faults
+from tasks.tracking import Recorded, client_of, tracking_uri
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -57,13 +57,22 @@ def register(root: Path, name: str, recorded: Recorded) -> Registered:
     """Register the bank of an experience as a version, make it candidate, and let the gate decide.
 
     A version that an earlier try registered is found by its run and not registered again.
+
+    Raises:
+        PassingError: MLflow is out of reach.
+        RegistryError: MLflow refuses, or another champion was made meanwhile.
     """
     workspace = Workspace.open(root)
+    with mlflow_faults(tracking_uri(workspace)):
+        return _register(workspace, name, recorded)
+
+
+def _register(workspace: Workspace, name: str, recorded: Recorded) -> Registered:
     client = client_of(workspace)
     champion = champion_of(client)
     version = _version_of(client, recorded.run) or _create(client, workspace, name, recorded)
+    stands = champion is not None and champion.version == version.version
     if decided := version.tags.get("gate"):
-        stands = champion is not None and champion.version == version.version
         alias = CHAMPION if stands else CANDIDATE if decided == REFUSED else SUPERSEDED
         reasons = version.tags.get("gate.reason", "").split("; ") if decided == REFUSED else []
         return Registered(MODEL, str(version.version), alias, tuple(reasons))
@@ -72,7 +81,7 @@ def register(root: Path, name: str, recorded: Recorded) -> Registered:
     reasons = refusals(metrics, workspace.params.gate)
     if reasons:
         client.set_model_version_tag(MODEL, version.version, "gate.reason", "; ".join(reasons))
-    else:
+    elif not stands:  # a run that was killed here may have promoted it already
         promote(client, version.version, seen=str(champion.version) if champion else None)
     alias = CANDIDATE if reasons else CHAMPION
     client.set_model_version_tag(MODEL, version.version, "gate", REFUSED if reasons else PASSED)
@@ -100,8 +109,13 @@ def champion_of(client: "MlflowClient") -> "ModelVersion | None":
 
     try:
         return client.get_model_version_by_alias(MODEL, CHAMPION)
-    except MlflowException:
-        return None
+    except MlflowException as error:
+        if error.error_code in {
+            "RESOURCE_DOES_NOT_EXIST",
+            "INVALID_PARAMETER_VALUE",
+        }:  # no model, or no champion
+            return None
+        raise
 
 
 def promote(client: "MlflowClient", version: str, *, seen: str | None) -> None:

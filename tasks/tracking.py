@@ -14,7 +14,8 @@ from prefect.cache_policies import NO_CACHE
 from evernorm.data.manifest import Manifest
 from evernorm.errors import RegistryError
 from evernorm.files import read_arrays, read_json, sha256_file, sha256_json
-from tasks.pipeline import StageRun, data_hash, is_passing
+from tasks.faults import is_passing, mlflow_faults
+from tasks.pipeline import StageRun, data_hash
 from tasks.stage import result_params
 from tasks.workspace import Workspace
 
@@ -75,8 +76,19 @@ def experiment_of(client: "MlflowClient", workspace: Workspace) -> str:
     retry_condition_fn=is_passing,
 )
 def record(root: Path, name: str, stage_runs: Sequence[StageRun]) -> Recorded:
-    """Log one experience: parameters, figures, pictures, data, versions. Resumes the run of an earlier try."""
+    """Log one experience: parameters, figures, pictures, data, versions. Resumes the run of an earlier try.
+
+    Raises:
+        PassingError: MLflow is out of reach.
+        RegistryError: MLflow refuses.
+    """
     workspace = Workspace.open(root)
+    with mlflow_faults(tracking_uri(workspace)):
+        return _record(workspace, name, stage_runs)
+
+
+def _record(workspace: Workspace, name: str, stage_runs: Sequence[StageRun]) -> Recorded:
+    root = workspace.root
     client = client_of(workspace)
     experiment = experiment_of(client, workspace)
     params, metrics = workspace.params, read_json(workspace.paths.metrics(name))
@@ -89,7 +101,9 @@ def record(root: Path, name: str, stage_runs: Sequence[StageRun]) -> Recorded:
         tags={"evernorm.kind": "stream"},
     )
     # What was learned, from what: another parameter or another result is another run, a retry is not.
-    digest = sha256_json([result_params(params), data_hash(root, name), sha256_file(workspace.paths.metrics(name))])
+    digest = sha256_json(
+        [result_params(params), data_hash(root, name), sha256_file(workspace.paths.metrics(name))]
+    )
     run = _find_or_create(
         client,
         experiment,

@@ -198,3 +198,25 @@ def test_lineage_names_what_determines_a_result_and_no_more(tmp_path):
     assert {"in.txt"} == set(record["inputs"])
     assert np.__version__ == record["versions"]["numpy"]
     assert str(Path.home()) not in json.dumps(record)
+
+
+def test_faults_that_can_pass_are_told_from_those_that_cannot():
+    """A server out of reach is worth a retry, a refusal is not; both are told in a sentence."""
+    from mlflow.exceptions import MlflowException
+
+    from tasks.faults import PassingError, mlflow_faults
+
+    unreachable = MlflowException("API request failed")
+    unreachable.__cause__ = ConnectionError("refused")
+    with pytest.raises(PassingError, match="http://x is out of reach"), mlflow_faults("http://x"):
+        raise unreachable
+    with pytest.raises(RegistryError, match="refuses: no such thing"), mlflow_faults("http://x"):
+        raise MlflowException("no such thing", error_code=1)
+
+
+def test_a_promotion_cut_short_is_finished_not_repeated(registry):
+    """The record is written before the alias, so a champion always has one."""
+    promote(registry, "1", seen=None)
+    champion = champion_of(registry)
+    assert "none" == champion.tags["promoted.from"]
+    assert "promoted.at" in champion.tags
