@@ -76,10 +76,10 @@ def show(summary: Summary, console: Console) -> None:
 def _matrix(summary: Summary) -> Table:
     table = _table("Image AUROC of each class (across) after each experience (down)")
     table.add_column("after", no_wrap=True)
-    for name in summary.classes:
-        table.add_column(name, justify="right", overflow="fold")
-    for name, row in zip(summary.classes, summary.matrix.image_auroc, strict=True):
-        table.add_row(name, *[_figure(value, "") for value in row])
+    for number in range(1, len(summary.classes) + 1):  # numbers, so that many classes fit on a line
+        table.add_column(str(number), justify="right", no_wrap=True)
+    for number, row in enumerate(summary.matrix.image_auroc, 1):
+        table.add_row(f"{number} {summary.classes[number - 1]}", *[_figure(value, "") for value in row])
     return table
 
 
