@@ -33,7 +33,9 @@ def predict_files(images: list[Path], out: Path | None, root: Path, bank: Path |
         try:
             arrays.append(read_image(path))
         except DataError as error:
-            faults.append(f"{path}: {error.message}")
+            faults.append(
+                f"{path.parent}/{error.message}" if path.name in error.message else f"{path}: {error.message}"
+            )
     if faults:
         raise DataError(
             f"{len(faults)} of {len(images)} images cannot be read; nothing was predicted", faults
@@ -90,16 +92,20 @@ def show_status(root: Path) -> None:
 
 def _champion(root: Path) -> Path:
     """The files of the champion, fetched from MLflow."""
+    version = _champion_version(root)
+
     from mlflow.artifacts import download_artifacts
 
+    from tasks.faults import mlflow_faults
     from tasks.registry import MODEL
     from tasks.tracking import tracking_uri
     from tasks.workspace import Workspace
 
-    version = _champion_version(root)
+    uri = tracking_uri(Workspace.open(root))
     if version is None:
         raise StateError(f"{MODEL} has no champion yet; learn a class, or name a stored bank with --bank")
-    source = download_artifacts(version.source, tracking_uri=tracking_uri(Workspace.open(root)))
+    with mlflow_faults(uri):
+        source = download_artifacts(version.source, tracking_uri=uri)
     return Path(source) / "data" / _data_name(Path(source))
 
 
@@ -109,11 +115,16 @@ def _data_name(model: Path) -> str:
 
 
 def _champion_version(root: Path) -> Any:
-    from tasks.registry import champion_of
-    from tasks.tracking import client_of
     from tasks.workspace import Workspace
 
-    return champion_of(client_of(Workspace.open(root)))
+    workspace = Workspace.open(root)  # before Prefect is imported, which would make its home there
+
+    from tasks.faults import mlflow_faults
+    from tasks.registry import champion_of
+    from tasks.tracking import client_of, tracking_uri
+
+    with mlflow_faults(tracking_uri(workspace)):
+        return champion_of(client_of(workspace))
 
 
 def _picture(out: Path, image: Path, images: list[Path]) -> Path:

@@ -30,15 +30,16 @@ def compare_methods(
     """
     prepare(root)
     from flows.run import learn_folder
-    from tasks.summary import Summary
 
     out = out or root / "comparison"
-    summaries = {}
-    for method in (Method.SEPARATE, Method.JOINT, Method.FINETUNE, Method.PATCHCORE_CL):
+    methods = (Method.SEPARATE, Method.JOINT, Method.FINETUNE, Method.PATCHCORE_CL)
+    for method in methods:
         Console(stderr=True).rule(method.value)
-        file = out / f"{method.value}.json"
-        learn_folder(data, root, order, [*settings, f"method={method.value}"], file)
-        summaries[method] = Summary.model_validate_json(file.read_bytes())
+        learn_folder(data, root, order, [*settings, f"method={method.value}"], out / f"{method.value}.json")
+
+    from tasks.summary import Summary  # loads Prefect, which looks for its home when it is imported
+
+    summaries = {m: Summary.model_validate_json((out / f"{m.value}.json").read_bytes()) for m in methods}
     table = Table(
         "method", "class told", *_COLUMNS, "bank MB", title="Means over classes after the last experience"
     )

@@ -29,7 +29,7 @@ class Reporter:
         """An experience has ended."""
         self.done += 1
         ran = [stage for stage in stages if stage.ran]
-        took = " · ".join(f"{stage.stage} {stage.seconds:.1f} s" for stage in ran) or "up to date"
+        took = " · ".join(f"{stage.stage} {stage.seconds or 0:.1f} s" for stage in ran) or "up to date"
         self.console.print(f"      {took}", style="dim", soft_wrap=True)
         refused = f": {'; '.join(registered.reasons)}" if registered.reasons else ""
         left = ""
@@ -108,6 +108,7 @@ def _classes(summary: Summary) -> Table:
 def _table(title: str) -> Table:
     return Table(
         title=title,
+        min_width=min(len(title) + 2, 78),
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,

@@ -15,17 +15,12 @@ _QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # Threads that spin while they wait slow a machine down several times when anything else runs on it.
     "OMP_WAIT_POLICY": "PASSIVE",
-    # The heartbeat thread costs a second at the end of every flow and watches for lost workers, not for us.
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "",
 }
 
 
 def prepare(workspace: Path | None = None) -> None:
     """Set what the user has not set; without a Prefect server, keep its state in the workspace."""
     for name, value in _QUIET.items():
-        if value:
-            os.environ.setdefault(name, value)
-        else:
-            os.environ.pop(name, None)
-    if workspace is not None and not os.environ.get("PREFECT_API_URL"):
+        os.environ.setdefault(name, value)
+    if workspace is not None and workspace.is_dir() and not os.environ.get("PREFECT_API_URL"):
         os.environ.setdefault("PREFECT_HOME", str(workspace.resolve() / ".prefect"))

@@ -1,11 +1,15 @@
 """From a folder of classes to a learned stream: check everything, then bring in, then learn."""
 
+import os
+import shlex
+import signal
+import sys
 from pathlib import Path
 
 from rich.console import Console
 
 from evernorm.errors import ParamsError, PipelineError
-from evernorm.params import Params, override, parse_params
+from evernorm.params import Params, chain, override, parse_params
 from flows.environment import prepare
 
 
@@ -21,16 +25,19 @@ def learn_folder(
     from evernorm.data.readers import read_classes
     from evernorm.data.validate import validate
     from tasks.stage import progress_bar
-    from tasks.workspace import Workspace
+    from tasks.workspace import MARKER, Workspace
 
     console = Console(stderr=True, highlight=False)
-    known = Workspace.open(root).params if (root / "params.yaml").is_file() else Params()
-    parse_params(override(known.model_dump(mode="json"), settings))
+    known = Workspace.open(root).params if (root / MARKER).is_file() else Params()
     names = order or sorted(read_classes(data))
     stream = _stream(known.order, names)
+    parse_params({**override(known.model_dump(mode="json"), settings), "stream": chain(stream)})
+    if root.resolve().is_relative_to(data.resolve()):
+        raise ParamsError(f"the workspace {root} lies inside {data}; name one outside of it with --workspace")
     with progress_bar(f"checking {data}") as progress:
         manifests = validate(data, names, progress=progress)
     workspace = Workspace.open_or_create(root)
+    prepare(root)
 
     from tasks.data import bring_in  # Prefect makes its home in the workspace when it is imported
 
@@ -48,6 +55,7 @@ def learn_workspace(root: Path, summary_file: Path | None) -> None:
     """Learn what the workspace's stream names and show the summary."""
     prepare(root)
     import httpx
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from evernorm.files import write_bytes
     from flows.console import show
@@ -57,9 +65,14 @@ def learn_workspace(root: Path, summary_file: Path | None) -> None:
     from tasks.workspace import Workspace
 
     console = Console(highlight=False)
+    signal.signal(signal.SIGINT, _stop)
     try:
-        learned = learn_stream(root)
-    except httpx.ConnectError as error:
+        # The heartbeat costs a second at the end of every flow and watches for lost workers, not for us.
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            learned = learn_stream(root)
+    except (httpx.HTTPError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "Failed to reach API" not in str(error):
+            raise
         raise PipelineError(
             "no Prefect server answers; check PREFECT_API_URL, or unset it to start one here"
         ) from error
@@ -67,13 +80,26 @@ def learn_workspace(root: Path, summary_file: Path | None) -> None:
         console.print("The stream is empty; there is nothing to learn.")
         return
     summary = summarise(root, [each.recorded for each in learned], learned[-1].registered)
-    if summary_file is not None:
-        write_bytes(summary_file, (summary.model_dump_json(indent=2) + "\n").encode())
     show(summary, console)
     uri = tracking_uri(Workspace.open(root))
     console.print()
-    console.print(f"MLflow:  mlflow ui --backend-store-uri {uri}", soft_wrap=True)
-    console.print(f"Prefect: PREFECT_HOME={root / '.prefect'} prefect server start", soft_wrap=True)
+    scripts = Path(sys.executable).parent
+    console.print(f"MLflow:  {scripts / 'mlflow'} ui --backend-store-uri {shlex.quote(uri)}", soft_wrap=True)
+    home = shlex.quote(os.environ.get("PREFECT_HOME", str(Path.home() / ".prefect")))
+    if not os.environ.get("PREFECT_API_URL"):
+        console.print(f"Prefect: PREFECT_HOME={home} {scripts / 'prefect'} server start", soft_wrap=True)
+    if summary_file is not None:
+        write_bytes(summary_file, (summary.model_dump_json(indent=2) + "\n").encode())
+
+
+def _stop(_signal: int, _frame: object) -> None:
+    """Ctrl-C: end at once with everything that was started; a run may be killed at any point."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+    os.write(2, b"\nevernorm: stopped; the same command goes on from the last finished stage\n")
+    os._exit(130)
 
 
 def _stream(known: tuple[str, ...], wanted: list[str]) -> list[str]:

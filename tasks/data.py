@@ -23,6 +23,8 @@ def bring_in(workspace: Workspace, source: Path, manifests: Mapping[str, Manifes
     """
     changed = [name for name, manifest in manifests.items() if _stored(workspace, name) != manifest]
     for name in changed:
+        # Without its .dvc file a class counts as not yet added, whatever happens before `track` ends.
+        (workspace.root / "data" / f"{name}.dvc").unlink(missing_ok=True)
         _copy(source / name, workspace.paths.data(name), manifests[name])
     # Also what a killed run copied but did not get to add.
     adding = [
@@ -55,6 +57,8 @@ def _copy(source: Path, target: Path, manifest: Manifest) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(copy, wanted))
     manifest.save(beside / "manifest.json")
+    # What learning depends on: it pins every training image by its hash and says nothing of the test images.
+    manifest.model_copy(update={"records": manifest.train}).save(beside / "train.json")
     if target.exists():
         shutil.rmtree(target)
     beside.rename(target)

@@ -40,8 +40,8 @@ def evaluate(name: str, params: Params, paths: Paths) -> None:
     tests = _tests(names, previous, detector, paths)
     limit = params.evaluate.aupro_fpr_limit
     with progress_bar(f"{name}: scores") as progress:
-        outcomes = judge(detector, tests, limit, progress)
-    figures = report(detector, outcomes, limit)
+        outcomes, pooled = judge(detector, tests, limit, progress)
+    figures = report(detector, outcomes, pooled)
     row = [figures["per_class"][each]["image_auroc"] for each in names]
     matrix = [*chain["matrix"], row]
     metrics = {

@@ -5,6 +5,7 @@ from evernorm.data.manifest import Manifest
 from evernorm.features.backbone import build_backbone
 from evernorm.files import read_json, sha256_file, write_json
 from evernorm.lineage import write_lineage
+from evernorm.methods.comparisons import JOINT
 from evernorm.methods.memory_detector import Settings, build_entry
 from evernorm.methods.presets import DETECTORS
 from evernorm.params import Params
@@ -20,21 +21,23 @@ def knowledge(name: str, params: Params, paths: Paths) -> None:
     cumulative = DETECTORS[params.method].cumulative
     names = [*(item["class"] for item in carried), name] if cumulative else [name]
     backbone = build_backbone(params.features, params.seed)
-    experiences = [Experience.of(Manifest.load(paths.manifest(each)), paths.data(each)) for each in names]
+    experiences = [Experience.of(Manifest.load(paths.training(each)), paths.data(each)) for each in names]
     with progress_bar(f"{name}: features") as progress:
-        entry, training = build_entry(backbone, experiences, name, Settings.of(params), progress)
+        entry, training = build_entry(
+            backbone, experiences, JOINT if cumulative else name, Settings.of(params), progress
+        )
     folder = paths.bank(name, "knowledge")
     entry.save(folder)
     training.save(folder / "training.safetensors")
     write_lineage(
         folder / "lineage.json",
         stage="knowledge",
-        inputs=[paths.manifest(each) for each in names],
+        inputs=[paths.training(each) for each in names],
         root=paths.root,
         params=result_params(params),
         packages=PACKAGES,
     )
-    images = [*carried, {"class": name, "manifest": sha256_file(paths.manifest(name))}] if cumulative else []
+    images = [*carried, {"class": name, "training": sha256_file(paths.training(name))}] if cumulative else []
     write_json(paths.bank(name, "carry") / "carry.json", {"images": images})
 
 

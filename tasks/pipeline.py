@@ -1,6 +1,5 @@
 """DVC, called in this process: the only cache, and the only thing that decides whether a stage runs."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +8,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from evernorm.errors import PipelineError
+from evernorm.files import read_json
 from tasks.faults import PassingError, causes, is_passing, out_of_reach
 from tasks.repository import open_repo
-from tasks.stage import ERROR_FILE
+from tasks.stage import ERROR_FILE, seconds_file
 
 STAGES = ("masks", "prompts", "knowledge", "weibull", "evaluate")
 
@@ -22,13 +22,13 @@ class StageRun:
 
     Attributes:
         stage: Its name.
-        ran: False where DVC found it up to date.
-        seconds: Wall time.
+        ran: False where DVC found it up to date or restored it.
+        seconds: What it took when it last ran here; None where that is not known.
     """
 
     stage: str
     ran: bool
-    seconds: float
+    seconds: float | None
 
 
 @task(
@@ -47,13 +47,16 @@ def reproduce(root: Path, stage: str, name: str) -> StageRun:
     """
     from dvc.exceptions import DvcException
 
-    started = time.perf_counter()
+    note = seconds_file(root, stage, name)
+    before = note.stat().st_mtime_ns if note.is_file() else None
+    (root / ERROR_FILE).unlink(missing_ok=True)
     try:
         with open_repo(root) as repo:
-            ran = repo.reproduce([f"{stage}@{name}"], single_item=True)
+            repo.reproduce([f"{stage}@{name}"], single_item=True)
     except DvcException as error:
         raise _explained(error, root, f"stage {stage}@{name}") from error
-    return StageRun(stage, bool(ran), time.perf_counter() - started)
+    seconds = read_json(note)["seconds"] if note.is_file() else None
+    return StageRun(stage, note.is_file() and note.stat().st_mtime_ns != before, seconds)
 
 
 def track(root: Path, folders: Sequence[Path]) -> None:
@@ -65,6 +68,7 @@ def track(root: Path, folders: Sequence[Path]) -> None:
     """
     from dvc.exceptions import DvcException
 
+    (root / ERROR_FILE).unlink(missing_ok=True)
     try:
         with open_repo(root) as repo:
             repo.add([str(folder) for folder in folders])

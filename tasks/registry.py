@@ -36,7 +36,7 @@ class Registered:
     Attributes:
         name: The model's name.
         version: Its number.
-        alias: ``champion``, ``candidate`` where the gate refused it, or ``superseded``.
+        alias: ``champion``, ``candidate`` where the gate refused it, ``superseded`` where the champion knows more.
         reasons: Why it was refused.
     """
 
@@ -71,21 +71,36 @@ def _register(workspace: Workspace, name: str, recorded: Recorded) -> Registered
     client = client_of(workspace)
     champion = champion_of(client)
     version = _version_of(client, recorded.run) or _create(client, workspace, name, recorded)
-    stands = champion is not None and champion.version == version.version
-    if decided := version.tags.get("gate"):
-        alias = CHAMPION if stands else CANDIDATE if decided == REFUSED else SUPERSEDED
-        reasons = version.tags.get("gate.reason", "").split("; ") if decided == REFUSED else []
-        return Registered(MODEL, str(version.version), alias, tuple(reasons))
-    client.set_registered_model_alias(MODEL, CANDIDATE, version.version)
     metrics = read_json(workspace.paths.metrics(name))
+    stands = champion is not None and champion.version == version.version
+    lost = _lost(metrics, champion)
+    # Decided afresh each time: bounds may have changed, and a parameter changed back brings its bank back.
     reasons = refusals(metrics, workspace.params.gate)
-    if reasons:
-        client.set_model_version_tag(MODEL, version.version, "gate.reason", "; ".join(reasons))
-    elif not stands:  # a run that was killed here may have promoted it already
-        promote(client, version.version, seen=str(champion.version) if champion else None)
-    alias = CANDIDATE if reasons else CHAMPION
-    client.set_model_version_tag(MODEL, version.version, "gate", REFUSED if reasons else PASSED)
-    return Registered(MODEL, str(version.version), alias, tuple(reasons))
+    if (
+        lost and not stands
+    ):  # an early experience of a stream that is learned again must not replace a full bank
+        reasons = [
+            *reasons,
+            f"the champion, version {champion.version if champion else ''}, also knows {', '.join(lost)}",
+        ]
+        return Registered(MODEL, str(version.version), SUPERSEDED, tuple(reasons))
+    if not stands:
+        client.set_registered_model_alias(MODEL, CANDIDATE, version.version)
+        if not reasons:
+            promote(client, version.version, seen=str(champion.version) if champion else None)
+    decision = {"gate": REFUSED if reasons else PASSED, "gate.reason": "; ".join(reasons)}
+    for tag, value in decision.items():
+        if version.tags.get(tag, "") != value:
+            client.set_model_version_tag(MODEL, version.version, tag, value)
+    return Registered(
+        MODEL, str(version.version), CANDIDATE if reasons and not stands else CHAMPION, tuple(reasons)
+    )
+
+
+def _lost(metrics: Mapping[str, Any], champion: "ModelVersion | None") -> list[str]:
+    """Classes that the champion knows and the candidate does not."""
+    known = champion.tags.get("evernorm.classes", "") if champion is not None else ""
+    return [each for each in known.split(",") if each and each not in metrics["classes"]]
 
 
 def refusals(metrics: Mapping[str, Any], gate: GateParams) -> list[str]:
@@ -160,7 +175,11 @@ def _create(client: "MlflowClient", workspace: Workspace, name: str, recorded: R
         MODEL,
         source=f"{artifacts}/bank",
         run_id=recorded.run,
-        tags={"evernorm.class": name, "evernorm.git_commit": workspace.head},
+        tags={
+            "evernorm.class": name,
+            "evernorm.classes": ",".join(read_json(workspace.paths.metrics(name))["classes"]),
+            "evernorm.git_commit": workspace.head,
+        },
         description=f"after learning {name}",
     )
 

@@ -18,6 +18,7 @@ def open_repo(root: Path) -> "Iterator[Repo]":
     from dvc.repo import Repo
 
     _prepare()
+    root = root.resolve()
     with chdir(root), Repo(str(root)) as repo:
         yield repo
 

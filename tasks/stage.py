@@ -1,12 +1,16 @@
 """What the stage modules share: their arguments, their paths, how they end."""
 
+import fcntl
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from evernorm.errors import EvernormError, StateError
 from evernorm.features.extract import Progress
@@ -14,6 +18,12 @@ from evernorm.files import write_bytes, write_json
 from evernorm.params import Params, load_params
 
 ERROR_FILE = ".evernorm/error.txt"
+LOCK_FILE = ".evernorm/stage.lock"
+
+
+def seconds_file(root: Path, stage: str, name: str) -> Path:
+    """Where a stage notes how long it took when it last really ran (not: was restored)."""
+    return root / ".evernorm" / "seconds" / f"{stage}@{name}.json"
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,10 @@ class Paths:
     def manifest(self, name: str) -> Path:
         """The manifest of a class."""
         return self.data(name) / "manifest.json"
+
+    def training(self, name: str) -> Path:
+        """The manifest of a class's training images alone."""
+        return self.data(name) / "train.json"
 
     def masks(self, name: str) -> Path:
         """Structure of the training images."""
@@ -59,6 +73,7 @@ def main(stage: Callable[[str, Params, Paths], None]) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see flows.environment; before torch is imported
     root = Path.cwd()
     error_file = root / ERROR_FILE
+    error_file.parent.mkdir(exist_ok=True)
     error_file.unlink(missing_ok=True)
     try:
         params = load_params(root / "params.yaml")
@@ -66,7 +81,14 @@ def main(stage: Callable[[str, Params, Paths], None]) -> None:
             raise StateError(
                 f"usage: python -m tasks.STAGE CLASS, with one of {', '.join(params.order) or 'no class yet'}"
             )
-        stage(sys.argv[1], params, Paths(root))
+        # A stage that outlived its killed parent may still be writing: wait for it.
+        with (root / LOCK_FILE).open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            stage(sys.argv[1], params, Paths(root))
+        started = psutil.Process().create_time()
+        write_json(
+            seconds_file(root, stage.__name__, sys.argv[1]), {"seconds": round(time.time() - started, 3)}
+        )
     except EvernormError as error:
         write_bytes(error_file, f"{error}\n".encode())
         sys.exit(f"evernorm: {error}")

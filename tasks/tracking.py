@@ -115,22 +115,20 @@ def _record(workspace: Workspace, name: str, stage_runs: Sequence[StageRun]) -> 
             "mlflow.parentRunId": parent.info.run_id,
         },
     )
-    run_id = run.info.run_id
+    run_id, parent_id = run.info.run_id, parent.info.run_id
+    if run.data.tags.get("evernorm.complete") == "true":  # a finished record is never written again
+        return Recorded(parent_id, run_id)
     _log_params(client, run_id, _flat(result_params(params)))
-    _log_params(client, parent.info.run_id, _flat({"method": params.method.value}))
-    seconds = {f"seconds/{each.stage}": each.seconds for each in stage_runs if each.ran}
-    known = set(run.data.metrics)
-    # A stage that DVC found up to date keeps the time it took when it ran.
-    seconds |= {f"seconds/{r.stage}": r.seconds for r in stage_runs if f"seconds/{r.stage}" not in known}
+    _log_params(client, parent_id, _flat({"method": params.method.value}))
+    seconds = {f"seconds/{each.stage}": each.seconds for each in stage_runs}
     _log_metrics(client, run_id, {**_figures(metrics), **seconds}, step)
-    _log_metrics(client, parent.info.run_id, _figures(metrics), step)
-    if run.data.tags.get("evernorm.complete") != "true":
-        _log_data(client, run_id, workspace, name)
-        with tempfile.TemporaryDirectory() as folder:
-            _draw(Path(folder), workspace, name, metrics)
-            client.log_artifacts(run_id, folder, "pictures")
-            client.log_artifact(parent.info.run_id, str(Path(folder) / "accuracy_matrix.png"), "pictures")
-        client.log_dict(run_id, metrics, "metrics.json")
+    _log_metrics(client, parent_id, _figures(metrics), step)
+    _log_data(client, run_id, workspace, name)
+    with tempfile.TemporaryDirectory() as folder:
+        _draw(Path(folder), workspace, name, metrics)
+        client.log_artifacts(run_id, folder, "pictures")
+        client.log_artifact(parent_id, str(Path(folder) / "accuracy_matrix.png"), "pictures")
+    client.log_dict(run_id, metrics, "metrics.json")
     tags = {
         "evernorm.git_commit": workspace.head,
         "evernorm.git_dirty": str(workspace.dirty).lower(),
@@ -140,8 +138,8 @@ def _record(workspace: Workspace, name: str, stage_runs: Sequence[StageRun]) -> 
     for tag, value in tags.items():
         client.set_tag(run_id, tag, value)
     client.set_terminated(run_id, "FINISHED")
-    client.set_terminated(parent.info.run_id, "FINISHED")
-    return Recorded(parent.info.run_id, run_id)
+    client.set_terminated(parent_id, "FINISHED")
+    return Recorded(parent_id, run_id)
 
 
 def stage_seconds(client: "MlflowClient", run_id: str) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """A workspace: a Git and DVC repository of its own, in which a stream is learned."""
 
 import fcntl
+import io
 import os
 import subprocess
 import uuid
@@ -54,7 +55,11 @@ class Workspace:
         workspace = cls(root.resolve())
         if (workspace.root / MARKER).is_file():
             return workspace
-        if workspace.root.is_dir() and any(workspace.root.iterdir()) and not workspace._half_made():
+        if (
+            workspace.root.is_dir()
+            and any(path.name != ".prefect" for path in workspace.root.iterdir())
+            and not workspace._half_made()
+        ):
             raise PipelineError(f"{root} holds other files; name a new or empty directory as --workspace")
         workspace._create()
         return workspace
@@ -94,11 +99,9 @@ class Workspace:
             with path.open(encoding="utf-8") as stream:
                 tree = yaml.load(stream)
             _merge(tree, params.model_dump(mode="json"), old)
-            beside = path.with_name(".params.yaml.tmp")
-            with beside.open("w", encoding="utf-8") as stream:
-                yaml.dump(tree, stream)
-            write_bytes(path, beside.read_bytes())
-            beside.unlink()
+            text = io.StringIO()
+            yaml.dump(tree, text)
+            write_bytes(path, text.getvalue().encode())
         return params
 
     @contextmanager
@@ -130,8 +133,10 @@ class Workspace:
 
         Makes no empty commit.
         """
+        # The workspace is locked, so an index lock is what a killed run left.
+        (self.root / ".git" / "index.lock").unlink(missing_ok=True)
         self.git("add", "-A", "--", *[name for name in (*_FILES, *_FOLDERS) if (self.root / name).exists()])
-        if self.git("status", "--porcelain", "--untracked-files=no"):
+        if self.git("diff", "--cached", "--name-only"):
             self.git("commit", "-q", "-m", message)
         return self.head
 

@@ -15,7 +15,7 @@ from evernorm.data.experience import TestView
 from evernorm.memory.search import Floats, Indices
 from evernorm.methods.memory_detector import IMAGES_AT_ONCE, MemoryDetector
 from evernorm.metrics.image import auroc, average_precision, f1_max, rates, trivial_f1
-from evernorm.metrics.pixel import PixelMetrics
+from evernorm.metrics.pixel import PixelMetrics, PixelResult
 
 Values = dict[str, float | None]
 
@@ -50,7 +50,7 @@ class Outcome:
         probabilities: float64 ``[n]``, outlier probability.
         decisions: bool ``[n]``.
         bounds: float32 ``[n, T]``, routing statistics, for the experience after.
-        pixels: Over images whose mask is known; None for a class without masks.
+        pixels: Figures over images whose mask is known; None for a class without masks.
         oracle_pixels: The same with the true class given.
     """
 
@@ -62,8 +62,8 @@ class Outcome:
     probabilities: npt.NDArray[np.float64]
     decisions: npt.NDArray[np.bool_]
     bounds: Floats
-    pixels: PixelMetrics | None
-    oracle_pixels: PixelMetrics | None
+    pixels: PixelResult | None
+    oracle_pixels: PixelResult | None
 
 
 def judge(
@@ -71,36 +71,41 @@ def judge(
     tests: Sequence[TestClass],
     fpr_limit: float,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Outcome]:
+) -> tuple[list[Outcome], PixelMetrics]:
     """Route and score every test image of every class.
+
+    Memory: pixel counts of one class, with and without the class given, and of all classes pooled.
 
     Args:
         detector: The bank as it stands.
         tests: In the order of the stream.
         fpr_limit: Limit of the AUPRO integral.
         progress: Called with (images done, images in all).
+
+    Returns:
+        The outcome of each class, and the pixels of all classes counted as one test set.
     """
     total, done = sum(len(test.features) for test in tests), 0
-    outcomes = []
+    outcomes, pooled = [], PixelMetrics(fpr_limit)
     for test in tests:
 
         def advance(count: int, before: int = done) -> None:
             if progress:
                 progress(before + count, total)
 
-        outcomes.append(_judge_class(detector, test, fpr_limit, advance))
+        outcomes.append(_judge_class(detector, test, pooled, advance))
         done += len(test.features)
-    return outcomes
+    return outcomes, pooled
 
 
 def _judge_class(
-    detector: MemoryDetector, test: TestClass, fpr_limit: float, advance: Callable[[int], None]
+    detector: MemoryDetector, test: TestClass, pooled: PixelMetrics, advance: Callable[[int], None]
 ) -> Outcome:
     names = [visible.name for visible in detector.visible]
     home = names.index(test.view.name) if test.view.name in names else 0
     count = len(test.features)
     has_masks = any(record.mask for record in test.view.records)
-    pixels, oracle_pixels = (PixelMetrics(fpr_limit) if has_masks else None for _ in range(2))
+    pixels, oracle_pixels = (PixelMetrics(pooled.fpr_limit) for _ in range(2))
     place = np.empty(count, np.int64)
     scores, oracle_scores, probabilities = (np.empty(count) for _ in range(3))
     decisions = np.empty(count, np.bool_)
@@ -119,15 +124,15 @@ def _judge_class(
             probabilities[number] = calibration.probability(scored.raw[i])
             decisions[number] = scored.raw[i] > calibration.threshold
             oracle_scores[number] = detector.visible[home].calibration.standardise(oracle_raw[i])
-            if pixels is not None and (mask := test.view.mask(number)) is not None:
+            if has_masks and (mask := test.view.mask(number)) is not None:
                 routed_map = detector.map_of(scored.distances[i], int(where), mask.shape)
                 pixels.update(routed_map, mask)
                 oracle_map = (
                     detector.map_of(oracle_distances[i], home, mask.shape) if astray[i] else routed_map
                 )
-                if oracle_pixels is not None:
-                    oracle_pixels.update(oracle_map, mask)
+                oracle_pixels.update(oracle_map, mask)
         advance(block.stop)
+    pooled.merge(pixels)
     return Outcome(
         test.view.name,
         test.view.labels,
@@ -137,12 +142,12 @@ def _judge_class(
         probabilities,
         decisions,
         bounds,
-        pixels,
-        oracle_pixels,
+        pixels.compute() if has_masks else None,
+        oracle_pixels.compute() if has_masks else None,
     )
 
 
-def report(detector: MemoryDetector, outcomes: Sequence[Outcome], fpr_limit: float) -> dict[str, Any]:
+def report(detector: MemoryDetector, outcomes: Sequence[Outcome], pooled: PixelMetrics) -> dict[str, Any]:
     """Every figure of one experience as plain values: per class, mean, oracle, pooled, routing, bytes."""
     places = {visible.name: i for i, visible in enumerate(detector.visible)}
     per_class: dict[str, Values] = {}
@@ -152,7 +157,7 @@ def report(detector: MemoryDetector, outcomes: Sequence[Outcome], fpr_limit: flo
         place = places.get(outcome.name)
         per_class[outcome.name] = {
             **_figures(outcome.labels, outcome.scores, outcome.pixels),
-            "bytes": float(detector.visible[place].memory.rows.nbytes) if place is not None else 0.0,
+            "bytes": float(detector.visible[place].memory.rows.nbytes) if place is not None else None,
             "false_alarm_rate": false_alarms,
             "detection_rate": detections,
             "trivial_f1": trivial_f1(outcome.labels),
@@ -164,7 +169,7 @@ def report(detector: MemoryDetector, outcomes: Sequence[Outcome], fpr_limit: flo
         "per_class": per_class,
         "mean": _means(per_class),
         "oracle": {"per_class": oracle, **_means(oracle)},
-        "pooled": _pooled(outcomes, fpr_limit),
+        "pooled": _pooled(outcomes, pooled),
         "routing_accuracy": _routing_accuracy(confusion),
         "confusion": confusion,
         "bank_bytes": detector.memory_bytes,
@@ -172,9 +177,8 @@ def report(detector: MemoryDetector, outcomes: Sequence[Outcome], fpr_limit: flo
 
 
 def _figures(
-    labels: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], pixels: PixelMetrics | None
+    labels: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], spots: PixelResult | None
 ) -> Values:
-    spots = pixels.compute() if pixels is not None else None
     return {
         "image_auroc": auroc(labels, scores),
         "image_ap": average_precision(labels, scores),
@@ -195,15 +199,11 @@ def _means(per_class: dict[str, Values]) -> Values:
     return means
 
 
-def _pooled(outcomes: Sequence[Outcome], fpr_limit: float) -> Values:
+def _pooled(outcomes: Sequence[Outcome], pixels: PixelMetrics) -> Values:
     """All classes as one test set with one threshold (CADA's "absolute-unified" setting)."""
     labels = np.concatenate([outcome.labels for outcome in outcomes])
     scores = np.concatenate([outcome.scores for outcome in outcomes])
-    pixels = PixelMetrics(fpr_limit)
-    for outcome in outcomes:
-        if outcome.pixels is not None:
-            pixels.merge(outcome.pixels)
-    return _figures(labels, scores, pixels)
+    return _figures(labels, scores, pixels.compute())
 
 
 def _confusion(detector: MemoryDetector, outcomes: Sequence[Outcome]) -> dict[str, dict[str, int]]:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +47,23 @@ def sha256_json(value: Any) -> str:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write beside the target, fsync, then rename: a reader sees the old file or the new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write beside the target, fsync, then rename: a reader sees the old file or the new one, never half.
+
+    Raises:
+        StateError: It cannot be written; what was there before still is.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise StateError(f"{path} cannot be written: {error.strerror or error}") from error
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -51,7 +51,11 @@ class _Group(BaseModel):
 
 
 class FeatureParams(_Group):
-    """The frozen backbone. `device` and `batch_size` never change a result, so no stage depends on them."""
+    """The frozen backbone.
+
+    No stage depends on `device` and `batch_size`: they change a result by rounding only (the last bits for a
+    batch, mixed precision on CUDA), not its meaning.
+    """
 
     backbone: Annotated[str, Field(min_length=1)] = "tf_efficientnet_lite0"
     layers: tuple[Annotated[int, Field(ge=0)], ...] = ()  # feature levels; empty: the backbone's own choice

@@ -13,6 +13,7 @@ import jsonschema
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from evernorm.data.image import read_image
 from evernorm.files import read_arrays, sha256_file
@@ -38,7 +39,12 @@ def lock(workspace: Path) -> dict:
 
 def dvc(workspace: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=workspace, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=workspace,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -168,8 +174,14 @@ def test_a_second_run_learns_nothing_again(copy, evernorm, small):
     """Same commit, same lock, same runs and versions."""
     workspace, photos = copy
     before = (lock(workspace), (workspace / "dvc.lock").stat().st_mtime_ns)
+    runs = {run.info.run_id: run for run in client(workspace).search_runs(["1"])}
     done = evernorm("learn", "--data", photos, "--workspace", workspace, *small)
     assert 2 == done.stderr.count("up to date")
+    for run in client(workspace).search_runs(["1"]):
+        old = runs[run.info.run_id]
+        assert (old.info.end_time, old.data.tags) == (run.info.end_time, run.data.tags)
+        history = client(workspace).get_metric_history(run.info.run_id, "mean/image_auroc")
+        assert len(history) == len({metric.step for metric in history})
     assert before == (lock(workspace), (workspace / "dvc.lock").stat().st_mtime_ns)
     assert 3 == len(client(workspace).search_runs(["1"]))
     assert 2 == len(client(workspace).search_model_versions("name = 'continual-bank'"))
@@ -189,6 +201,31 @@ def test_a_new_class_runs_its_own_stages_only(copy, evernorm, small, draw_photos
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
     assert 2 == done.stderr.count("up to date")
     assert ["cloth", "metal", "blue"] == json.loads((workspace / "metrics/blue.json").read_text())["classes"]
+
+
+def test_a_new_test_image_is_measured_and_teaches_nothing(copy, evernorm, small):
+    """Learning depends on training images alone: entry and calibration stay, only the evaluations run again."""
+    workspace, photos = copy
+    image = read_image(photos / "cloth/test/good/000.png")[::-1]
+    Image.fromarray(np.ascontiguousarray(image)).save(photos / "cloth/test/good/100.png")
+    before = lock(workspace)
+    evernorm("learn", "--data", photos, "--workspace", workspace, *small)
+    after = lock(workspace)
+    changed = {name for name in before if before[name].get("deps") != after[name].get("deps")}
+    assert {"evaluate@cloth", "evaluate@metal"} == changed
+
+
+def test_a_parameter_changed_back_brings_its_bank_back(copy, evernorm, small):
+    """The champion is the bank that params.yaml describes; an early experience never replaces a full bank."""
+    workspace, photos = copy
+    arguments = ("learn", "--data", photos, "--workspace", workspace, *small)
+    done = evernorm(*arguments, "--set", "weibull.false_alarm_rate=0.2")
+    assert "version 3 superseded: the champion, version 2, also knows metal" in done.stderr
+    assert "4" == str(client(workspace).get_model_version_by_alias("continual-bank", "champion").version)
+    evernorm(*arguments, "--set", "weibull.false_alarm_rate=0.01")
+    champion = client(workspace).get_model_version_by_alias("continual-bank", "champion")
+    assert ("2", "4") == (str(champion.version), champion.tags["promoted.from"])
+    assert 4 == len(client(workspace).search_model_versions("name = 'continual-bank'"))
 
 
 def test_a_rerun_gives_the_same_bytes(copy):
@@ -284,7 +321,7 @@ def test_two_runs_cannot_learn_in_one_workspace(copy, evernorm, small):
         (["--data", "photos", "--set", "knowledge.budgt=5"], "did you mean knowledge.budget?"),
         (["--data", "photos", "--order", "cloth,nothing"], "nothing"),
         (["--data", "photos", "--order", "cloth,cloth"], "more than once"),
-        (["--data", "photos", "--workspace", "photos"], "holds other files"),
+        (["--data", "photos", "--workspace", "photos"], "lies inside"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence_and_change_nothing(arguments, said, tmp_path, evernorm, draw_photos):

@@ -8,6 +8,7 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
@@ -94,9 +95,9 @@ def test_the_wheel_holds_the_three_floors_and_the_templates(wheel):
 def test_a_registered_model_predicts_with_the_library_alone(wheel, learned):
     """No Prefect, no MLflow, no DVC, no libmr, no weights package: the bank carries all it needs."""
     workspace, photos = learned
-    (bank,) = (
-        path.parent for path in (workspace / "mlartifacts").rglob("bank.json") if path.parent.name == "metal"
-    )
+    client = MlflowClient(f"sqlite:///{workspace / 'mlflow.db'}")
+    source = client.get_model_version_by_alias("continual-bank", "champion").source
+    bank = Path(source.removeprefix("file://")) / "data" / "metal"
     required = [Requirement(text) for text in requires("evernorm") or []]
     names = ",".join(r.name for r in required if not r.marker or "extra" not in str(r.marker))
     done = subprocess.run(

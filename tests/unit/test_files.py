@@ -21,7 +21,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_trace(tmp_path, monkeypatch):
     path = tmp_path / "state.json"
     write_json(path, {"a": 1})
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StateError, match="cannot be written: disk full"):
         write_bytes(path, b"half")
     assert read_json(path) == {"a": 1}
     assert [path] == list(tmp_path.iterdir())

@@ -225,7 +225,7 @@ def test_evaluation_says_what_predict_says(entries, backbone, settings, tests):
     """The stored features lead to the figures that serving the same images would give."""
     detector = detector_of(PatchCoreCL, entries, backbone, settings, NAMES[:2])
     classes = [TestClass(view, features, np.zeros((8, 2), np.float32)) for view, features in tests]
-    outcomes = judge(detector, classes, 0.3)
+    outcomes, _ = judge(detector, classes, 0.3)
     for outcome, (view, _) in zip(outcomes, tests, strict=True):
         predictions = detector.predict([view.read(i) for i in range(8)])
         np.testing.assert_allclose(outcome.scores, [p.score for p in predictions], rtol=1e-4, atol=1e-4)
@@ -236,11 +236,11 @@ def test_evaluation_says_what_predict_says(entries, backbone, settings, tests):
 def test_bounds_of_the_experience_before_change_nothing(entries, backbone, settings, tests):
     """Judging with the routing bounds carried over equals judging from nothing."""
     one = detector_of(PatchCoreCL, entries, backbone, settings, NAMES[:1])
-    before = judge(one, [TestClass(*tests[0], np.zeros((8, 1), np.float32))], 0.3)[0]
+    before = judge(one, [TestClass(*tests[0], np.zeros((8, 1), np.float32))], 0.3)[0][0]
     two = detector_of(PatchCoreCL, entries, backbone, settings, NAMES[:2])
     carried = np.hstack([before.bounds, np.zeros((8, 1), np.float32)])
     fresh, resumed = (
-        judge(two, [TestClass(*tests[0], bounds)], 0.3)[0]
+        judge(two, [TestClass(*tests[0], bounds)], 0.3)[0][0]
         for bounds in (np.zeros((8, 2), np.float32), carried)
     )
     np.testing.assert_array_equal(fresh.place, resumed.place)
@@ -253,8 +253,8 @@ def test_the_report_adds_up(entries, backbone, settings, tests):
 
     detector = detector_of(PatchCoreCL, entries, backbone, settings, NAMES[:2])
     classes = [TestClass(view, features, np.zeros((8, 2), np.float32)) for view, features in tests]
-    outcomes = judge(detector, classes, 0.3)
-    figures = report(detector, outcomes, 0.3)
+    outcomes, pooled = judge(detector, classes, 0.3)
+    figures = report(detector, outcomes, pooled)
     per_class = figures["per_class"]
     assert figures["mean"]["image_auroc"] == pytest.approx(
         np.mean([v["image_auroc"] for v in per_class.values()])

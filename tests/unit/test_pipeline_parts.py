@@ -220,3 +220,48 @@ def test_a_promotion_cut_short_is_finished_not_repeated(registry):
     champion = champion_of(registry)
     assert "none" == champion.tags["promoted.from"]
     assert "promoted.at" in champion.tags
+
+
+def test_data_copied_but_not_added_is_added_by_the_next_run(tmp_path, draw_photos, monkeypatch):
+    """A kill between the copy and `dvc add` leaves no stale hash: the class counts as not yet added."""
+    from evernorm.data.validate import validate
+    from tasks import data
+    from tasks.pipeline import data_hash
+
+    workspace = Workspace.open_or_create(tmp_path / "w")
+    photos = draw_photos(tmp_path / "photos", names=("cloth",), train=5, good=1, defective=1)
+    assert ["cloth"] == data.bring_in(workspace, photos, validate(photos, ["cloth"]))
+    first = data_hash(workspace.root, "cloth")
+    assert [] == data.bring_in(workspace, photos, validate(photos, ["cloth"]))
+    (photos / "cloth/test/good/000.png").unlink()
+    with monkeypatch.context() as killed:
+        killed.setattr(data, "track", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            data.bring_in(workspace, photos, validate(photos, ["cloth"]))
+    assert ["cloth"] == data.bring_in(workspace, photos, validate(photos, ["cloth"]))
+    assert first != data_hash(workspace.root, "cloth")
+
+
+def test_commits_survive_what_a_killed_git_left_and_leave_other_changes_alone(tmp_path):
+    """A stale index lock is removed; a user's own modified file neither stops nor enters a commit."""
+    workspace = Workspace.open_or_create(tmp_path / "w")
+    (workspace.root / "NOTES.md").write_text("mine")
+    workspace.git("add", "NOTES.md")
+    workspace.git("commit", "-q", "-m", "notes")
+    (workspace.root / "NOTES.md").write_text("mine, changed")
+    head = workspace.head
+    assert head == workspace.commit("nothing to say")
+    (workspace.root / ".git/index.lock").touch()
+    (workspace.root / "params.yaml").write_text("seed: 3\n")
+    assert head != workspace.commit("a seed")
+    assert "M NOTES.md" == workspace.git("status", "--porcelain")
+
+
+def test_a_workspace_inside_the_data_is_refused(tmp_path, draw_photos):
+    """It would be taken for a class by the next run."""
+    from flows.run import learn_folder
+
+    photos = draw_photos(tmp_path / "photos", names=("cloth",), train=5, good=1, defective=1)
+    with pytest.raises(ParamsError, match="lies inside"):
+        learn_folder(photos, photos / "w", None, [], None)
+    assert not (photos / "w").exists()

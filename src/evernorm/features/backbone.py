@@ -86,7 +86,10 @@ class TimmBackbone:
         self.dim = sum(level.shape[1] for level in levels)
 
     def features(self, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-        """Patch features of images of any size; the result does not depend on how images are batched.
+        """Patch features of images of any size.
+
+        How images are batched changes nothing but the last bits (about 1e-5); on CUDA the network runs in
+        mixed precision, which changes more.
 
         Args:
             images: uint8 ``[H, W, 3]`` each.
@@ -148,29 +151,29 @@ def build_backbone(params: FeatureParams, seed: int = 0) -> TimmBackbone:
         WeightsError: The weights are missing or do not fit.
     """
     import timm
-    import torch
 
     device = choose_device(params.device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            size = _input_size(params.backbone, params.image_size)
-            network = timm.create_model(params.backbone, pretrained=False, **size)
-        except (RuntimeError, TypeError, AssertionError) as error:
-            near = (
-                ", ".join(timm.list_models(f"*{params.backbone.split('_')[0]}*")[:5])
-                or "see timm.list_models()"
-            )
-            raise ParamsError(
-                f"features.backbone {params.backbone!r} cannot be built: {error}. Near: {near}"
-            ) from error
+    try:
+        network = _create(params.backbone, params.image_size, seed)
+    except (RuntimeError, TypeError, AssertionError) as error:
+        near = (
+            ", ".join(timm.list_models(f"*{params.backbone.split('_')[0]}*")[:5]) or "see timm.list_models()"
+        )
+        raise ParamsError(
+            f"features.backbone {params.backbone!r} cannot be built: {error}. Near: {near}"
+        ) from error
     layers = params.layers or default_layers(network)
     preprocess = _preprocess(network, params.image_size)
     network = _cut(network, layers, params.backbone)
     if params.weights != RANDOM:
         load_weights(network, params.weights, params.backbone)
     architecture = Architecture(params.backbone, tuple(sorted(layers)), params.neighbourhood, preprocess)
-    return TimmBackbone(architecture, network, device)
+    try:
+        return TimmBackbone(architecture, network, device)
+    except (RuntimeError, AssertionError) as error:
+        raise ParamsError(
+            f"features.backbone {params.backbone!r} does not take images of {params.image_size} pixels: {error}"
+        ) from error
 
 
 def rebuild_backbone(
@@ -181,11 +184,9 @@ def rebuild_backbone(
     Raises:
         StateError: The weights do not fit the architecture.
     """
-    import timm
     import torch
 
-    size = _input_size(architecture.name, architecture.preprocess.size)
-    network = timm.create_model(architecture.name, pretrained=False, **size)
+    network = _create(architecture.name, architecture.preprocess.size)
     network = _cut(network, architecture.layers, architecture.name)
     try:
         network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
@@ -240,9 +241,21 @@ def _preprocess(network: "nn.Module", size: int) -> Preprocess:
     )
 
 
-def _input_size(name: str, size: int) -> dict[str, Any]:
-    """Vision transformers fix their input size when they are built; convolutional networks take any."""
-    return {"img_size": size} if "vit" in name or "deit" in name or "swin" in name else {}
+def _create(name: str, size: int, seed: int = 0) -> "nn.Module":
+    """Transformers fix their input size when they are built and take `img_size`; the others do not know it."""
+    import timm
+    import torch
+
+    def build(**options: Any) -> "nn.Module":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network: nn.Module = timm.create_model(name, pretrained=False, **options)
+            return network
+
+    try:
+        return build(img_size=size)
+    except TypeError:
+        return build()
 
 
 def _concatenate(levels: "list[Tensor]") -> "Tensor":

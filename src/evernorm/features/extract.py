@@ -33,7 +33,7 @@ def extract(
         backbone: The feature extractor.
         read: Image number → uint8 ``[H, W, 3]``; must be safe to call from another thread.
         count: Number of images.
-        batch_size: Images a forward pass; changes speed, not results.
+        batch_size: Images a forward pass; changes speed, and results only in the last bits.
         out: Where to store the array as ``.npy``; kept in memory or a nameless file without it.
         progress: Called with (done, total) after each batch.
 

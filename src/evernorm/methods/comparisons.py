@@ -2,6 +2,7 @@
 
 from evernorm.calibration import calibrate
 from evernorm.data.experience import Experience
+from evernorm.errors import StateError
 from evernorm.methods.memory_detector import MemoryDetector, Remembered, build_entry
 from evernorm.params import Method
 
@@ -41,7 +42,15 @@ class Joint(MemoryDetector):
     cumulative = True
 
     def learn(self, experience: Experience) -> None:
-        """Rebuild the one memory from all images seen so far."""
+        """Rebuild the one memory from all images seen so far.
+
+        Raises:
+            StateError: The bank was loaded: the images it was learned from are not stored with it.
+        """
+        if self.remembered and not getattr(self, "_seen", []):
+            raise StateError(
+                "a stored joint bank cannot go on learning: it needs the images of all classes again"
+            )
         self._seen: list[Experience] = [*getattr(self, "_seen", []), experience]
         entry, training = build_entry(self.backbone, self._seen, JOINT, self.settings)
         self.remembered = []
