@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from evernorm.errors import DataError, StateError
 from flows.environment import prepare
 
 if TYPE_CHECKING:
     from evernorm.methods.base import Prediction
+
+AT_ONCE = 16  # images held in memory
 
 
 def predict_files(images: list[Path], out: Path | None, root: Path, bank: Path | None, as_json: bool) -> None:
@@ -28,33 +30,35 @@ def predict_files(images: list[Path], out: Path | None, root: Path, bank: Path |
     from evernorm.methods.presets import load_bank
     from evernorm.overlay import save_overlay
 
-    arrays, faults = [], []
+    faults = []
     for path in images:
         try:
-            arrays.append(read_image(path))
+            read_image(path)
         except DataError as error:
-            faults.append(
-                f"{path.parent}/{error.message}" if path.name in error.message else f"{path}: {error.message}"
-            )
+            faults.append(error.message)
     if faults:
         raise DataError(
             f"{len(faults)} of {len(images)} images cannot be read; nothing was predicted", faults
         )
-    predictions = load_bank(bank or _champion(root)).predict(arrays)
-    pictures: list[Path | None] = [None] * len(images)
-    if out is not None:
-        pictures = [_picture(out, path, images) for path in images]
-        for picture, array, prediction in zip(pictures, arrays, predictions, strict=True):
+    detector = load_bank(bank or _champion(root))
+    answers = []
+    for start in range(0, len(images), AT_ONCE):
+        paths = images[start : start + AT_ONCE]
+        arrays = [read_image(path) for path in paths]
+        for path, array, prediction in zip(paths, arrays, detector.predict(arrays), strict=True):
+            picture = _picture(out, path, images) if out is not None else None
             if picture is not None:
                 save_overlay(picture, array, prediction.map, prediction.map_threshold)
+            answers.append(_plain(path, prediction, picture))
     if as_json:
-        print(json.dumps([_plain(*row) for row in zip(images, predictions, pictures, strict=True)], indent=2))  # noqa: T201
+        print(json.dumps(answers, indent=2))  # noqa: T201
         return
-    table = Table("image", "class", "score", "outlier\nprobability", "p-value", "decision", box=SIMPLE_HEAD)
-    for path, prediction in zip(images, predictions, strict=True):
-        decision = "[bold red]defective[/]" if prediction.anomalous else "good"
-        figures = (f"{prediction.score:+.2f}", f"{prediction.probability:.3f}", f"{prediction.p_value:.4f}")
-        table.add_row(str(path), prediction.routed_class, *figures, decision)
+    columns = ("class", "score", "outlier\nprobability", "p-value", "decision")
+    table = Table(Column("image", overflow="fold"), *columns, box=SIMPLE_HEAD)
+    for answer in answers:
+        decision = "[bold red]defective[/]" if answer["anomalous"] else "good"
+        figures = (f"{answer['score']:+.2f}", f"{answer['probability']:.3f}", f"{answer['p_value']:.4f}")
+        table.add_row(answer["image"], answer["class"], *figures, decision)
     Console(highlight=False).print(table)
 
 
@@ -73,16 +77,22 @@ def show_status(root: Path) -> None:
         console.print(f"{root} knows no class yet ({len(order)} in the stream)")
         return
     last = read_json(paths.metrics(learned[-1]))
-    table = Table(
-        "class", "training images", "image AUROC, learned", "now", "bytes", "false alarms", "detected"
+    columns = (
+        "training\nimages",
+        "image AUROC\nwhen learned",
+        "\nnow",
+        "\nbytes",
+        "false\nalarms",
+        "\nfound",
     )
+    table = Table("class", *columns, box=SIMPLE_HEAD)
     for place, name in enumerate(learned):
         now = last["per_class"][name]
         then = last["matrix"]["image_auroc"][place][-1]
         figures = [_figure(value) for value in (then, now["image_auroc"])]
         shares = [_figure(now[key]) for key in ("false_alarm_rate", "detection_rate")]
         count = len(Manifest.load(paths.manifest(name)).train)
-        table.add_row(name, str(count), *figures, f"{now['bytes']:.0f}", *shares)
+        table.add_row(name, str(count), *figures, _figure(now["bytes"], 0), *shares)
     console.print(table)
     for name in (name for name in order if name not in learned):
         console.print(f"{name}: in the stream, not learned yet")
@@ -145,5 +155,5 @@ def _plain(path: Path, prediction: "Prediction", picture: Path | None) -> dict[s
     }
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _figure(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

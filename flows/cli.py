@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 
 WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Where the stream is learned and kept.")]
+PIPELINE = {"dvc", "mlflow", "prefect", "httpx", "matplotlib", "pandas", "psutil", "ruamel", "ruamel.yaml"}
 DEFAULT_WORKSPACE = Path("evernorm-workspace")
 
 
@@ -25,6 +26,12 @@ def main() -> None:
         app()
     except EvernormError as error:
         sys.exit(f"evernorm: {error}")
+    except ModuleNotFoundError as error:
+        if error.name not in PIPELINE:
+            raise
+        sys.exit(
+            f"evernorm: this needs the pipeline ({error.name} is missing): pip install 'evernorm[pipeline,lite0]'"
+        )
     except KeyboardInterrupt:
         sys.exit("evernorm: stopped; the same command goes on from the last finished stage")
 

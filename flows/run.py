@@ -4,13 +4,18 @@ import os
 import shlex
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from evernorm.errors import ParamsError, PipelineError
 from evernorm.params import Params, chain, override, parse_params
 from flows.environment import prepare
+
+if TYPE_CHECKING:
+    from flows.learn import Learned
 
 
 def learn_folder(
@@ -64,12 +69,17 @@ def learn_workspace(root: Path, summary_file: Path | None) -> None:
     from tasks.tracking import tracking_uri
     from tasks.workspace import Workspace
 
+    def run() -> "list[Learned]":
+        # The heartbeat costs a second at the end of every flow and watches for lost workers, not for us.
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            return learn_stream(root)
+
     console = Console(highlight=False)
     signal.signal(signal.SIGINT, _stop)
     try:
-        # The heartbeat costs a second at the end of every flow and watches for lost workers, not for us.
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            learned = learn_stream(root)
+        # In a thread: in the main one DVC ignores Ctrl-C while a stage runs, and `_stop` would not be called.
+        with ThreadPoolExecutor(1) as pool:
+            learned = pool.submit(run).result()
     except (httpx.HTTPError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "Failed to reach API" not in str(error):
             raise

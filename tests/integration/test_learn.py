@@ -303,6 +303,36 @@ def test_a_killed_run_goes_on_from_the_last_finished_stage(
     assert 3 == len(client(tmp_path / "w").search_runs(["1"]))
 
 
+def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path, small, draw_photos):
+    """The whole foreground group gets the signal; nothing is left running and no noise is printed."""
+    photos = draw_photos(tmp_path / "photos")
+    command = [
+        sys.executable,
+        "-m",
+        "flows.cli",
+        "learn",
+        "--data",
+        str(photos),
+        "--workspace",
+        str(tmp_path / "w"),
+        *small,
+    ]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while (
+        not (tmp_path / "w/bank/cloth/prompts").exists()
+        and time.monotonic() < deadline
+        and process.poll() is None
+    ):
+        time.sleep(0.05)
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert 130 == process.returncode
+    assert "stopped; the same command goes on" in said
+    assert "Traceback" not in said.rpartition("evernorm: stopped")[2]
+
+
 def test_two_runs_cannot_learn_in_one_workspace(copy, evernorm, small):
     """The second is told who is at work, and changes nothing."""
     from tasks.workspace import Workspace
