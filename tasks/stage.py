@@ -92,6 +92,8 @@ def main(stage: Callable[[str, Params, Paths], None]) -> None:
     except EvernormError as error:
         write_bytes(error_file, f"{error}\n".encode())
         sys.exit(f"evernorm: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def before(name: str, params: Params) -> str:
