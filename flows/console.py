@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.pipeline import StageRun
-from tasks.registry import Registered
+from tasks.registry import SUPERSEDED, Registered
 from tasks.summary import Figure, Summary
 
 
@@ -31,7 +31,8 @@ class Reporter:
         ran = [stage for stage in stages if stage.ran]
         took = " · ".join(f"{stage.stage} {stage.seconds or 0:.1f} s" for stage in ran) or "up to date"
         self.console.print(f"      {took}", style="dim", soft_wrap=True)
-        refused = f": {'; '.join(registered.reasons)}" if registered.reasons else ""
+        news = ran or registered.alias != SUPERSEDED  # an old version of a full stream is no news
+        refused = f": {'; '.join(registered.reasons)}" if registered.reasons and news else ""
         left = ""
         if ran:
             self.worked.append(seconds)
