@@ -14,12 +14,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
-from evernorm.data import synthetic
+from photos import draw_photos
 
-CLASSES = {"cloth": "textile", "metal": "machined_part"}
 # Small, so that the check takes seconds: the document's commands are run as they stand.
 SMALL = "features.image_size=64 knowledge.budget=200"
 _BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -57,18 +55,6 @@ def run(language: str, code: str, folder: Path, where: str) -> bool:
     if done.returncode:
         print(code, done.stdout, done.stderr, sep="\n")
     return done.returncode == 0
-
-
-def draw_photos(root: Path) -> None:
-    """Two classes: 10 training images, 3 good and 4 defective test images each."""
-    for name, kind in CLASSES.items():
-        rng = np.random.default_rng(len(name))
-        flaw = synthetic.DEFECTS[kind][0]
-        jobs = [("train/good", n, None) for n in range(10)] + [("test/good", n, None) for n in range(3)]
-        for folder, number, defect in [*jobs, *((f"test/{flaw}", n, flaw) for n in range(4))]:
-            path = root / name / folder / f"{number:03d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(synthetic.draw(kind, rng, defect)[0]).save(path)
 
 
 if __name__ == "__main__":

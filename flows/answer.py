@@ -15,8 +15,6 @@ from flows.environment import prepare
 if TYPE_CHECKING:
     from evernorm.methods.base import Prediction
 
-AT_ONCE = 16  # images held in memory
-
 
 def predict_files(images: list[Path], out: Path | None, root: Path, bank: Path | None, as_json: bool) -> None:
     """Judge image files and print the answers, one line or one JSON object each.
@@ -27,6 +25,7 @@ def predict_files(images: list[Path], out: Path | None, root: Path, bank: Path |
     """
     prepare(root)
     from evernorm.data.image import read_image
+    from evernorm.methods.memory_detector import IMAGES_AT_ONCE
     from evernorm.methods.presets import load_bank
     from evernorm.overlay import save_overlay
 
@@ -42,8 +41,8 @@ def predict_files(images: list[Path], out: Path | None, root: Path, bank: Path |
         )
     detector = load_bank(bank or _champion(root))
     answers = []
-    for start in range(0, len(images), AT_ONCE):
-        paths = images[start : start + AT_ONCE]
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        paths = images[start : start + IMAGES_AT_ONCE]
         arrays = [read_image(path) for path in paths]
         for path, array, prediction in zip(paths, arrays, detector.predict(arrays), strict=True):
             picture = _picture(out, path, images) if out is not None else None
