@@ -45,7 +45,8 @@ def predict_files(images: list[Path], out: Path | None, root: Path, bank: Path |
         paths = images[start : start + IMAGES_AT_ONCE]
         arrays = [read_image(path) for path in paths]
         for path, array, prediction in zip(paths, arrays, detector.predict(arrays), strict=True):
-            picture = _picture(out, path, images) if out is not None else None
+            known = prediction.routed_class is not None
+            picture = _picture(out, path, images) if out is not None and known else None
             if picture is not None:
                 save_overlay(picture, array, prediction.map, prediction.map_threshold)
             answers.append(_plain(path, prediction, picture))
@@ -55,6 +56,9 @@ def predict_files(images: list[Path], out: Path | None, root: Path, bank: Path |
     columns = ("class", "score", "outlier\nprobability", "p-value", "decision")
     table = Table(Column("image", overflow="fold"), *columns, box=SIMPLE_HEAD)
     for answer in answers:
+        if answer["class"] is None:
+            table.add_row(answer["image"], "[bold yellow]unknown class[/]", "–", "–", "–", "not judged")
+            continue
         decision = "[bold red]defective[/]" if answer["anomalous"] else "good"
         figures = (f"{answer['score']:+.2f}", f"{answer['probability']:.3f}", f"{answer['p_value']:.4f}")
         table.add_row(answer["image"], answer["class"], *figures, decision)
@@ -144,12 +148,15 @@ def _picture(out: Path, image: Path, images: list[Path]) -> Path:
 
 
 def _plain(path: Path, prediction: "Prediction", picture: Path | None) -> dict[str, Any]:
+    """An answer as JSON has it; null for the figures of an unknown product."""
     values = {key: value for key, value in asdict(prediction).items() if key not in {"map", "routed_class"}}
+    values["map_max"] = float(prediction.map.max())
+    known = prediction.routed_class is not None
     return {
         "image": str(path),
         "class": prediction.routed_class,
-        **values,
-        "map_max": float(prediction.map.max()),
+        "unknown": not known,
+        **{key: value if known or key == "anomalous" else None for key, value in values.items()},
         "picture": str(picture) if picture else None,
     }
 

@@ -68,6 +68,9 @@ def show(summary: Summary, console: Console) -> None:
             f"{summary.registered.name} version {summary.registered.version} ({summary.registered.alias})",
         ),
     ]
+    if summary.unknown:
+        unknown = f"{_percent(summary.unknown.recognised)} recognised · {_percent(summary.unknown.false_rate)} of good images"
+        lines.insert(4, ("unknown products (each class left out)", f"{unknown} taken for one"))
     table = Table.grid(padding=(0, 2))
     for name, value in lines:
         table.add_row(Text(name, style="dim"), value)

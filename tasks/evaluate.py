@@ -9,11 +9,12 @@ from evernorm.data.experience import TestView
 from evernorm.data.manifest import Manifest
 from evernorm.evaluation import Outcome, TestClass, judge, report
 from evernorm.features.backbone import build_backbone
-from evernorm.features.extract import extract
+from evernorm.features.prompts import Prompt
 from evernorm.files import read_arrays, read_json, sha256_file, write_arrays, write_json
 from evernorm.memory.bank import Entry
-from evernorm.methods.memory_detector import MemoryDetector, Remembered, Settings
+from evernorm.methods.memory_detector import MemoryDetector
 from evernorm.methods.presets import DETECTORS
+from evernorm.methods.remembered import Remembered, Settings
 from evernorm.metrics.continual import forgetting
 from evernorm.params import START, Params
 from tasks.stage import Paths, before, main, progress_bar
@@ -29,14 +30,7 @@ def evaluate(name: str, params: Params, paths: Paths) -> None:
     detector = assemble(names, params, paths)
     view = TestView.of(Manifest.load(paths.manifest(name)), paths.data(name))
     with progress_bar(f"{name}: test features") as progress:
-        extract(
-            detector.backbone,
-            view.read,
-            len(view),
-            batch_size=params.features.batch_size,
-            out=paths.features(name),
-            progress=progress,
-        )
+        detector.store(view, paths.features(name), progress)
     tests = _tests(names, previous, detector, paths)
     limit = params.evaluate.aupro_fpr_limit
     with progress_bar(f"{name}: scores") as progress:
@@ -56,7 +50,7 @@ def evaluate(name: str, params: Params, paths: Paths) -> None:
     # "all classes before this one": whatever changes there changes the chain, and so reaches this stage.
     links = [*chain["links"], _link(name, paths)]
     write_json(folder / "chain.json", {"links": links, "matrix": matrix})
-    write_arrays(folder / "bounds.safetensors", {outcome.name: outcome.bounds for outcome in outcomes})
+    write_arrays(folder / "statistics.safetensors", {each.name: each.statistics for each in outcomes})
     write_arrays(folder / "outcomes.safetensors", _arrays(outcomes))
     write_arrays(folder / "thresholds.safetensors", _thresholds(detector))
     write_arrays(folder / "examples.safetensors", _examples(detector, tests[-1], outcomes[-1]))
@@ -65,43 +59,53 @@ def evaluate(name: str, params: Params, paths: Paths) -> None:
 
 
 def assemble(names: list[str], params: Params, paths: Paths) -> MemoryDetector:
-    """The bank of these classes, reading no more rows than the budget gives each."""
+    """The bank of these classes, reading no more rows than the method reads of each."""
     detector = DETECTORS[params.method]
     entries = names[-1:] if detector.cumulative else names
     folders = [paths.bank(each, "knowledge") for each in entries]
     sizes = [read_json(folder / "entry.json")["rows"] for folder in folders]
     rows = detector.rows_read(params.knowledge.budget, sizes)
     remembered = [
-        Remembered(Entry.load(folder, limit), Calibrations.load(paths.bank(each, "weibull")))
+        Remembered(
+            Entry.load(folder, limit), Calibrations.load(paths.bank(each, "weibull")), _prompt(paths, each)
+        )
         for each, folder, limit in zip(entries, folders, rows, strict=True)
     ]
     return detector(build_backbone(params.features, params.seed), Settings.of(params), remembered)
 
 
+def _prompt(paths: Paths, name: str) -> Prompt | None:
+    folder = paths.bank(name, "prompts")
+    return Prompt.load(folder) if (folder / "prompt.json").is_file() else None
+
+
 def _tests(names: list[str], previous: str, detector: MemoryDetector, paths: Paths) -> list[TestClass]:
-    """The test classes with stored features and, where memories only shrink, the bounds of the experience before."""
+    """The test classes with stored features and, where memories only shrink, the statistics of the experience before."""
     known = {}
     if previous != START and detector.only_shrinks:
-        known = read_arrays(paths.bank(previous, "evaluation") / "bounds.safetensors")
+        known = read_arrays(paths.bank(previous, "evaluation") / "statistics.safetensors")
     tests = []
     for each in names:
-        features = np.load(paths.features(each), mmap_mode="r")
-        bounds = np.zeros((len(features), len(detector.visible)), np.float32)
-        if each in known:
-            bounds[:, : known[each].shape[1]] = known[each]
         view = TestView.of(Manifest.load(paths.manifest(each)), paths.data(each))
-        tests.append(TestClass(view, features, bounds))
+        seen = detector.stored(view, paths.features(each))
+        tests.append(TestClass(view, seen, known.get(each, np.empty((len(view), 0), np.float32))))
     return tests
 
 
-def _link(name: str, paths: Paths) -> dict[str, str]:
-    files = {
-        "manifest": paths.manifest(name),
-        "entry": paths.bank(name, "knowledge") / "rows.safetensors",
-        "calibration": paths.bank(name, "weibull") / "weibull.json",
+def _link(name: str, paths: Paths) -> dict[str, Any]:
+    folders = {
+        "prompt": paths.bank(name, "prompts"),
+        "entry": paths.bank(name, "knowledge"),
+        "calibration": paths.bank(name, "weibull"),
         "features": paths.features(name),
     }
-    return {"class": name, **{what: sha256_file(file) for what, file in files.items()}}
+    hashes = {
+        what: {
+            file.name: sha256_file(file) for file in sorted(folder.iterdir()) if file.name != "lineage.json"
+        }
+        for what, folder in folders.items()
+    }
+    return {"class": name, "manifest": sha256_file(paths.manifest(name)), **hashes}
 
 
 def _arrays(outcomes: list[Outcome]) -> dict[str, Any]:
@@ -130,7 +134,7 @@ def _examples(detector: MemoryDetector, test: TestClass, outcome: Outcome) -> di
     arrays: dict[str, Any] = {}
     for place, number in enumerate([*spread, *good[:2]]):
         image = test.view.read(int(number))
-        scored = detector.score(np.asarray(test.features[number : number + 1]))
+        scored = detector.score(test.seen.block(slice(number, number + 1)))
         mask = test.view.mask(int(number))
         arrays[f"{place}/image"] = image
         arrays[f"{place}/map"] = detector.map_of(scored.distances[0], int(scored.place[0]), image.shape[:2])

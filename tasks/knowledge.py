@@ -3,11 +3,12 @@
 from evernorm.data.experience import Experience
 from evernorm.data.manifest import Manifest
 from evernorm.features.backbone import build_backbone
+from evernorm.features.prompts import Prompt
 from evernorm.files import read_json, sha256_file, write_json
 from evernorm.lineage import write_lineage
 from evernorm.methods.comparisons import JOINT
-from evernorm.methods.memory_detector import Settings, build_entry
 from evernorm.methods.presets import DETECTORS
+from evernorm.methods.remembered import Settings
 from evernorm.params import Params
 from tasks.stage import Paths, before, main, progress_bar, result_params
 
@@ -21,18 +22,19 @@ def knowledge(name: str, params: Params, paths: Paths) -> None:
     cumulative = DETECTORS[params.method].cumulative
     names = [*(item["class"] for item in carried), name] if cumulative else [name]
     backbone = build_backbone(params.features, params.seed)
+    detector = DETECTORS[params.method](backbone, Settings.of(params))
     experiences = [Experience.of(Manifest.load(paths.training(each)), paths.data(each)) for each in names]
+    trained = paths.bank(name, "prompts") / "prompt.json"
+    prompt = Prompt.load(trained.parent) if trained.is_file() else None
     with progress_bar(f"{name}: features") as progress:
-        entry, training = build_entry(
-            backbone, experiences, JOINT if cumulative else name, Settings.of(params), progress
-        )
+        entry, training = detector.build(experiences, JOINT if cumulative else name, prompt, progress)
     folder = paths.bank(name, "knowledge")
     entry.save(folder)
     training.save(folder / "training.safetensors")
     write_lineage(
         folder / "lineage.json",
         stage="knowledge",
-        inputs=[paths.training(each) for each in names],
+        inputs=[*(paths.training(each) for each in names), *trained.parent.glob("prompt.safetensors")],
         root=paths.root,
         params=result_params(params),
         packages=PACKAGES,

@@ -27,7 +27,27 @@ def draw_all(
         "examples": example_maps(examples, classes[-1]),
     }
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=120, metadata={"Software": None})
+        save(figure, folder / f"{name}.png")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, without the date or the software's name: the same figure, the same bytes."""
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def training_curve(history: Mapping[str, Any], name: str) -> Figure:
+    """The loss of each epoch of a prompt, and which epoch was kept."""
+    figure = Figure(figsize=(5.5, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(range(1, len(history["loss"]) + 1), history["loss"], color=_GOOD, label="training loss")
+    axes.set(xlabel="epoch", ylabel="loss", title=f"{name}: prompt")
+    if history["held_out"]:
+        other = axes.twinx()
+        other.plot(range(len(history["held_out"])), history["held_out"], color=_BAD, label="held-out images")
+        other.set_ylabel("criterion on held-out images", color=_BAD)
+    axes.axvline(history["kept"], color=_LINE, lw=1.2, ls="--", label="kept")
+    axes.legend(fontsize=8)
+    return figure
 
 
 def accuracy_matrix(rows: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Figure:

@@ -1,13 +1,61 @@
 """Stage `prompts`: what a method trains, the only stage with gradients (none for PatchCoreCL)."""
 
+import hashlib
+import shutil
+
+from evernorm.data.experience import Experience
+from evernorm.data.manifest import Manifest
+from evernorm.features.backbone import build_backbone
+from evernorm.features.prompt_training import train_prompt
+from evernorm.features.prompted import PromptedBackbone
+from evernorm.files import sha256_file, sha256_json, write_json
+from evernorm.lineage import write_lineage
 from evernorm.methods.parts import PARTS
-from evernorm.params import Params
-from tasks.stage import Paths, main, record_choice
+from evernorm.params import Params, PromptKind
+from evernorm.structure.grid import to_grid
+from evernorm.structure.store import load_labels
+from tasks.stage import Paths, main, progress_bar, record_choice
+
+PACKAGES = ("numpy", "pillow", "timm", "torch")
 
 
 def prompts(name: str, params: Params, paths: Paths) -> None:
-    """Record the choice of prompt."""
-    record_choice(paths.bank(name, "prompts"), "prompt", PARTS[params.method].prompt)
+    """Train the prompt of the class on its structure, going on from where a killed run was."""
+    folder = paths.bank(name, "prompts")
+    if not PARTS[params.method].prompted or params.prompts.kind is PromptKind.NONE:
+        record_choice(folder, "prompt", "none")
+        return
+    experience = Experience.of(Manifest.load(paths.training(name)), paths.data(name))
+    network = PromptedBackbone(build_backbone(params.features, params.seed), params.prompts)
+    grid = network.backbone.grid
+    labels = [to_grid(load_labels(paths.masks(name) / "labels", path), grid) for path in experience.paths]
+    used = params.model_dump(mode="json", include={"features", "prompts", "seed"})
+    # What makes this training this one: a checkpoint of another is not continued.
+    digest = sha256_json(
+        [used, sha256_file(paths.training(name)), hashlib.sha256(b"".join(map(bytes, labels))).hexdigest()]
+    )
+    with progress_bar(f"{name}: prompt, epochs") as progress:
+        prompt, history = train_prompt(
+            network,
+            experience.read,
+            labels,
+            params.seed,
+            at_once=params.features.batch_size,
+            checkpoint=paths.training_state(name) / digest[:16],
+            progress=progress,
+        )
+    record_choice(folder, "prompt", params.prompts.kind.value)
+    prompt.save(folder)
+    write_json(folder / "history.json", vars(history))
+    write_lineage(
+        folder / "lineage.json",
+        stage="prompts",
+        inputs=[paths.training(name)],
+        root=paths.root,
+        params=used,
+        packages=PACKAGES,
+    )
+    shutil.rmtree(paths.training_state(name))
 
 
 if __name__ == "__main__":

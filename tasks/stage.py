@@ -53,8 +53,12 @@ class Paths:
         return self.root / "bank" / name / part
 
     def features(self, name: str) -> Path:
-        """Features of the test images, float32 ``[n, P, d]``."""
-        return self.root / "features" / name / "test.npy"
+        """Features of the test images, one or two float32 arrays ``[n, P, d]``."""
+        return self.root / "features" / name
+
+    def training_state(self, name: str) -> Path:
+        """Where an unfinished training is kept; no DVC output, as DVC removes those before a stage runs."""
+        return self.root / ".evernorm" / "training" / name
 
     def model(self, name: str) -> Path:
         """The assembled bank after this experience."""

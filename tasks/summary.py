@@ -64,6 +64,21 @@ class Forgetting(_Part):
     mtrmb: Figure
 
 
+class UnknownClass(_Part):
+    """Of one class."""
+
+    recognised: Figure
+    false_rate: Figure
+
+
+class Unknown(_Part):
+    """Products the bank never learned: each class in turn left out (`evernorm.unknown`)."""
+
+    recognised: Figure
+    false_rate: Figure
+    per_class: dict[str, UnknownClass]
+
+
 class Stage(_Part):
     """Over all experiences, as it took when it ran."""
 
@@ -90,6 +105,7 @@ class Summary(_Part):
     pooled: Pooled
     forgetting: Forgetting
     routing_accuracy: Figure
+    unknown: Unknown | None
     bank_bytes: int
     stages: dict[str, Stage]
     registered: Version
@@ -126,6 +142,7 @@ def summarise(root: Path, recorded: list[Recorded], registered: Registered) -> S
         pooled=Pooled(**metrics["pooled"]),
         forgetting=Forgetting(**metrics["forgetting"]),
         routing_accuracy=metrics["routing_accuracy"],
+        unknown=Unknown(**metrics["unknown"]) if metrics["unknown"] else None,
         bank_bytes=metrics["bank_bytes"],
         stages={stage: Stage(seconds=round(took, 3)) for stage, took in seconds.items()},
         registered=Version(name=registered.name, version=registered.version, alias=registered.alias),

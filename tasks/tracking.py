@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from evernorm.data.experience import Experience
 from evernorm.data.manifest import Manifest
 from evernorm.errors import RegistryError
 from evernorm.files import read_arrays, read_json, sha256_file, sha256_json
+from evernorm.structure.store import load_labels
 from tasks.faults import is_passing, mlflow_faults
 from tasks.pipeline import StageRun, data_hash
 from tasks.stage import result_params
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "evernorm"
 _KEY = "evernorm.key"
+_POINTS_AT_ONCE = 1000  # MLflow's limit
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ def _record(workspace: Workspace, name: str, stage_runs: Sequence[StageRun]) -> 
     seconds = {f"seconds/{each.stage}": each.seconds for each in stage_runs}
     _log_metrics(client, run_id, {**_figures(metrics), **seconds}, step)
     _log_metrics(client, parent_id, _figures(metrics), step)
+    _log_training(client, run_id, workspace, name)
     _log_data(client, run_id, workspace, name)
     with tempfile.TemporaryDirectory() as folder:
         _draw(Path(folder), workspace, name, metrics)
@@ -180,6 +184,24 @@ def _log_metrics(client: "MlflowClient", run_id: str, values: Mapping[str, float
     )
 
 
+def _log_training(client: "MlflowClient", run_id: str, workspace: Workspace, name: str) -> None:
+    """Loss, and the criterion on held-out images, of each epoch; nothing where nothing was trained."""
+    from mlflow.entities import Metric
+
+    history = workspace.paths.bank(name, "prompts") / "history.json"
+    if not history.is_file():
+        return
+    now, values = int(time.time() * 1000), read_json(history)
+    curves = [("prompt/loss", 1, values["loss"]), ("prompt/held_out", 0, values["held_out"])]
+    points = [
+        Metric(key, value, now, first + epoch)
+        for key, first, curve in curves
+        for epoch, value in enumerate(curve)
+    ]
+    for start in range(0, len(points), _POINTS_AT_ONCE):
+        client.log_batch(run_id, metrics=points[start : start + _POINTS_AT_ONCE])
+
+
 def _log_data(client: "MlflowClient", run_id: str, workspace: Workspace, name: str) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -195,12 +217,28 @@ def _log_data(client: "MlflowClient", run_id: str, workspace: Workspace, name: s
 
 
 def _draw(folder: Path, workspace: Workspace, name: str, metrics: Mapping[str, Any]) -> None:
-    from tasks.pictures import draw_all
+    from tasks.pictures import draw_all, save, training_curve
 
     evaluation = workspace.paths.bank(name, "evaluation")
     outcomes = read_arrays(evaluation / "outcomes.safetensors")
     thresholds = read_arrays(evaluation / "thresholds.safetensors")
     draw_all(folder, metrics, outcomes, read_arrays(evaluation / "examples.safetensors"), thresholds)
+    if (workspace.paths.masks(name) / "report.json").is_file():
+        _draw_structure(folder, workspace, name)
+    if (history := workspace.paths.bank(name, "prompts") / "history.json").is_file():
+        save(training_curve(read_json(history), name), folder / "prompt.png")
+
+
+def _draw_structure(folder: Path, workspace: Workspace, name: str) -> None:
+    """A contact sheet of training images beside their parts."""
+    from tasks.pictures import save
+    from tasks.structure_pictures import SHOWN, contact_sheet
+
+    view = Experience.of(Manifest.load(workspace.paths.training(name)), workspace.paths.data(name))
+    numbers = range(0, len(view), -(-len(view) // SHOWN))
+    labels = workspace.paths.masks(name) / "labels"
+    pairs = [(view.read(i), load_labels(labels, view.paths[i])) for i in numbers]
+    save(contact_sheet(pairs, name), folder / "structure.png")
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, float | None]:
@@ -209,6 +247,8 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, float | None]:
         "routing_accuracy": metrics["routing_accuracy"],
         "bank_bytes": metrics["bank_bytes"],
     }
+    if metrics["unknown"]:
+        flat |= {f"unknown/{key}": metrics["unknown"][key] for key in ("recognised", "false_rate")}
     for group in ("mean", "pooled", "forgetting"):
         flat |= {f"{group}/{key}": value for key, value in metrics[group].items()}
     flat |= {f"oracle/{key}": value for key, value in metrics["oracle"].items() if key != "per_class"}

@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from evernorm.errors import FitError, StateError
 from evernorm.evt import Floats, WeibullTail, fit_high
-from evernorm.files import read_arrays, read_json, write_arrays, write_json
-from evernorm.memory.bank import check_schema
+from evernorm.files import check_schema, read_arrays, read_json, write_arrays, write_json
 from evernorm.memory.leave_one_out import TrainingScores
 from evernorm.params import WeibullParams
 
@@ -79,11 +78,37 @@ class Calibration:
         }
 
 
-class Calibrations:
-    """A class's calibrations for every memory size, largest first."""
+@dataclass(frozen=True)
+class RoutingTail:
+    """How far from the keys of a class its own images can be (`memory.keys`); what is farther is unknown.
 
-    def __init__(self, steps: list[Calibration]) -> None:
+    Attributes:
+        unit: Median distance of a training image to the keys of the others; the tail is fitted on distances
+            divided by it.
+        tail: The Weibull tail.
+        threshold: Distance beyond which an image shows no class the bank knows.
+    """
+
+    unit: float
+    tail: WeibullTail
+    threshold: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"unit": self.unit, "tail": self.tail.to_json(), "threshold": self.threshold}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "RoutingTail":
+        """Rebuild from plain values."""
+        return cls(values["unit"], WeibullTail(**values["tail"]), values["threshold"])
+
+
+class Calibrations:
+    """A class's calibrations for every memory size, largest first, and that of its routing distances if it has keys."""
+
+    def __init__(self, steps: list[Calibration], routing: RoutingTail | None = None) -> None:
         self.steps = steps
+        self.routing = routing
 
     def at(self, rows: int) -> Calibration:
         """The calibration for a memory of `rows` rows: the largest size that is not larger.
@@ -96,9 +121,10 @@ class Calibrations:
     def save(self, folder: Path) -> None:
         """Write ``weibull.json`` and ``scores.safetensors``."""
         write_arrays(folder / "scores.safetensors", {f"{step.size:08d}": step.scores for step in self.steps})
-        write_json(
-            folder / "weibull.json", {"schema": SCHEMA, "steps": [step.to_json() for step in self.steps]}
-        )
+        record: dict[str, Any] = {"schema": SCHEMA, "steps": [step.to_json() for step in self.steps]}
+        if self.routing is not None:
+            record["routing"] = self.routing.to_json()
+        write_json(folder / "weibull.json", record)
 
     @classmethod
     def load(cls, folder: Path) -> "Calibrations":
@@ -110,18 +136,14 @@ class Calibrations:
         record = check_schema(read_json(folder / "weibull.json"), SCHEMA, folder)
         scores = read_arrays(folder / "scores.safetensors")
         try:
-            return cls(
-                [
-                    Calibration(
-                        **{
-                            **step,
-                            "tail": WeibullTail(**step["tail"]),
-                            "scores": scores[f"{step['size']:08d}"],
-                        }
-                    )
-                    for step in record["steps"]
-                ]
-            )
+            steps = [
+                Calibration(
+                    **{**step, "tail": WeibullTail(**step["tail"]), "scores": scores[f"{step['size']:08d}"]}
+                )
+                for step in record["steps"]
+            ]
+            routing = RoutingTail.from_json(record["routing"]) if "routing" in record else None
+            return cls(steps, routing)
         except (KeyError, TypeError) as error:
             raise StateError(
                 f"{folder} lacks or has too much: {error}; restore it with `dvc checkout`"
@@ -147,7 +169,24 @@ def calibrate(training: TrainingScores, params: WeibullParams) -> Calibrations:
                 )
             break
         steps.append(_fit(int(size), scores, float(patch_mean), float(patch_std), params))
-    return Calibrations(steps)
+    return Calibrations(steps, None if training.routing is None else _fit_routing(training.routing, params))
+
+
+def _fit_routing(distances: npt.NDArray[np.float32], params: WeibullParams) -> RoutingTail:
+    kept = np.sort(distances[np.isfinite(distances)])
+    if len(kept) < MIN_IMAGES or kept[0] == kept[-1]:
+        raise FitError(
+            f"{len(kept)} training images can be compared with the keys of the others, at distances from "
+            f"{kept.min(initial=np.inf):g} to {kept.max(initial=-np.inf):g}; at least {MIN_IMAGES} different ones are needed"
+        )
+    unit = float(np.median(kept))
+    tail = _tail(kept, unit, params)
+    return RoutingTail(unit, tail, _threshold(kept, unit, tail, params.false_unknown_rate))
+
+
+def _tail(values: npt.NDArray[np.float32], unit: float, params: WeibullParams) -> WeibullTail:
+    count = max(MIN_IMAGES, round(params.tail_fraction * len(values)))
+    return fit_high(values.astype(np.float64) / unit, min(count, len(values)), params.engine)
 
 
 def _fit(
@@ -160,8 +199,7 @@ def _fit(
             f"the {len(scores)} training images score alike (median {unit:g}, standard deviation {std:g}): they are "
             f"copies of one another; calibration needs different images"
         )
-    count = max(MIN_IMAGES, round(params.tail_fraction * len(scores)))
-    tail = fit_high(scores.astype(np.float64) / unit, min(count, len(scores)), params.engine)
+    tail = _tail(scores, unit, params)
     return Calibration(
         size=size,
         scores=scores,

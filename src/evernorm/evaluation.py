@@ -14,8 +14,10 @@ import numpy.typing as npt
 from evernorm.data.experience import TestView
 from evernorm.memory.search import Floats, Indices
 from evernorm.methods.memory_detector import IMAGES_AT_ONCE, MemoryDetector
+from evernorm.methods.seen import StoredSeen
 from evernorm.metrics.image import auroc, average_precision, f1_max, rates, trivial_f1
 from evernorm.metrics.pixel import PixelMetrics, PixelResult
+from evernorm.unknown import unknown_figures
 
 Values = dict[str, float | None]
 
@@ -26,15 +28,15 @@ class TestClass:
 
     Attributes:
         view: Labels, masks, sizes.
-        features: float32 ``[n, P, d]``, usually memory-mapped.
-        bounds: float32 ``[n, T]``, lower bounds of the routing statistic, zero where unknown.
+        seen: Their features.
+        known: float32 ``[n, t]``, routing statistics for the first t of T classes from the experience before.
     """
 
     __test__ = False
 
     view: TestView
-    features: Floats
-    bounds: Floats
+    seen: StoredSeen
+    known: Floats
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Outcome:
         oracle_scores: float64 ``[n]``, standardised in the image's true class.
         probabilities: float64 ``[n]``, outlier probability.
         decisions: bool ``[n]``.
-        bounds: float32 ``[n, T]``, routing statistics, for the experience after.
+        unknown: bool ``[n]``, taken for a product that the bank does not know.
+        statistics: float32 ``[n, T]``, routing statistics, for the experience after.
         pixels: Figures over images whose mask is known; None for a class without masks.
         oracle_pixels: The same with the true class given.
     """
@@ -61,7 +64,8 @@ class Outcome:
     oracle_scores: npt.NDArray[np.float64]
     probabilities: npt.NDArray[np.float64]
     decisions: npt.NDArray[np.bool_]
-    bounds: Floats
+    unknown: npt.NDArray[np.bool_]
+    statistics: Floats
     pixels: PixelResult | None
     oracle_pixels: PixelResult | None
 
@@ -85,7 +89,7 @@ def judge(
     Returns:
         The outcome of each class, and the pixels of all classes counted as one test set.
     """
-    total, done = sum(len(test.features) for test in tests), 0
+    total, done = sum(len(test.view) for test in tests), 0
     outcomes, pooled = [], PixelMetrics(fpr_limit)
     for test in tests:
 
@@ -94,7 +98,7 @@ def judge(
                 progress(before + count, total)
 
         outcomes.append(_judge_class(detector, test, pooled, advance))
-        done += len(test.features)
+        done += len(test.view)
     return outcomes, pooled
 
 
@@ -103,21 +107,22 @@ def _judge_class(
 ) -> Outcome:
     names = [visible.name for visible in detector.visible]
     home = names.index(test.view.name) if test.view.name in names else 0
-    count = len(test.features)
+    count = len(test.view)
     has_masks = any(record.mask for record in test.view.records)
     pixels, oracle_pixels = (PixelMetrics(pooled.fpr_limit) for _ in range(2))
     place = np.empty(count, np.int64)
     scores, oracle_scores, probabilities = (np.empty(count) for _ in range(3))
-    decisions = np.empty(count, np.bool_)
-    bounds = np.empty((count, len(names)), np.float32)
+    decisions, unknown = np.empty(count, np.bool_), np.empty(count, np.bool_)
+    statistics = np.empty((count, len(names)), np.float32)
     for start in range(0, count, IMAGES_AT_ONCE):
         block = slice(start, min(start + IMAGES_AT_ONCE, count))
-        features = np.asarray(test.features[block])
-        scored = detector.score(features, test.bounds[block])
-        place[block], bounds[block] = scored.place, scored.bounds
+        seen = test.seen.block(block)
+        scored = detector.score(seen, test.known[block])
+        place[block], statistics[block], unknown[block] = scored.place, scored.statistics, scored.unknown
         oracle_raw, oracle_distances = scored.raw.copy(), scored.distances.copy()
         if (astray := scored.place != home).any():
-            oracle_raw[astray], oracle_distances[astray] = detector.score_in(features[astray], home)
+            raw_at_home, distances_at_home = detector.score_in(seen, home)
+            oracle_raw[astray], oracle_distances[astray] = raw_at_home[astray], distances_at_home[astray]
         for i, (number, where) in enumerate(zip(range(block.start, block.stop), scored.place, strict=True)):
             calibration = detector.visible[where].calibration
             scores[number] = calibration.standardise(scored.raw[i])
@@ -141,7 +146,8 @@ def _judge_class(
         oracle_scores,
         probabilities,
         decisions,
-        bounds,
+        unknown,
+        statistics,
         pixels.compute() if has_masks else None,
         oracle_pixels.compute() if has_masks else None,
     )
@@ -157,7 +163,7 @@ def report(detector: MemoryDetector, outcomes: Sequence[Outcome], pooled: PixelM
         place = places.get(outcome.name)
         per_class[outcome.name] = {
             **_figures(outcome.labels, outcome.scores, outcome.pixels),
-            "bytes": float(detector.visible[place].memory.rows.nbytes) if place is not None else None,
+            "bytes": float(detector.bytes_of(place)) if place is not None else None,
             "false_alarm_rate": false_alarms,
             "detection_rate": detections,
             "trivial_f1": trivial_f1(outcome.labels),
@@ -165,6 +171,11 @@ def report(detector: MemoryDetector, outcomes: Sequence[Outcome], pooled: PixelM
         }
         oracle[outcome.name] = _figures(outcome.labels, outcome.oracle_scores, outcome.oracle_pixels)
     confusion = _confusion(detector, outcomes) if detector.routes else None
+    unknown = None
+    if np.isfinite(detector.farthest).all():
+        statistics = {outcome.name: outcome.statistics for outcome in outcomes}
+        normal = {outcome.name: ~outcome.labels for outcome in outcomes}
+        unknown = unknown_figures(statistics, normal, detector.classes, detector.farthest)
     return {
         "per_class": per_class,
         "mean": _means(per_class),
@@ -172,6 +183,7 @@ def report(detector: MemoryDetector, outcomes: Sequence[Outcome], pooled: PixelM
         "pooled": _pooled(outcomes, pooled),
         "routing_accuracy": _routing_accuracy(confusion),
         "confusion": confusion,
+        "unknown": unknown,
         "bank_bytes": detector.memory_bytes,
     }
 

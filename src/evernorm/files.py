@@ -90,6 +90,20 @@ def read_json(path: Path) -> Any:
         raise StateError(f"{path} is not JSON ({error}); restore it with `dvc checkout`") from error
 
 
+def check_schema(record: Any, schema: int, place: Path) -> dict[str, Any]:
+    """Return the record if its schema is the one this version reads.
+
+    Raises:
+        StateError: Another schema.
+    """
+    if not isinstance(record, dict) or record.get("schema") != schema:
+        found = record.get("schema") if isinstance(record, dict) else record
+        raise StateError(
+            f"{place} has schema {found!r}, this version reads {schema}; learn it again with this version"
+        )
+    return record
+
+
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write arrays as one safetensors file, atomically; names are stored in sorted order."""
     from safetensors.numpy import save

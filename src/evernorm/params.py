@@ -22,6 +22,37 @@ class Method(StrEnum):
     SEPARATE = "separate"
     JOINT = "joint"
     FINETUNE = "finetune"
+    UCAD = "ucad"
+
+
+class StructureKind(StrEnum):
+    """What finds the parts of an image."""
+
+    SAM = "sam"
+    SUPERPIXELS = "superpixels"
+
+
+class PromptKind(StrEnum):
+    """What is trained to adapt the frozen backbone to a class."""
+
+    NONE = "none"
+    ADDITIVE = "additive"
+    PREFIX = "prefix"
+
+
+class Loss(StrEnum):
+    """The structure-based contrastive loss: as in UCAD's code, or as its Eq. 3 is printed."""
+
+    EXPONENTIAL = "exponential"
+    LINEAR = "linear"
+
+
+class Stopping(StrEnum):
+    """Which epoch's prompt is kept; the last two judge by normal training images held out of the training."""
+
+    LAST = "last"
+    LOSS = "loss"
+    COMPACTNESS = "compactness"
 
 
 class Routing(StrEnum):
@@ -73,10 +104,68 @@ class FeatureParams(_Group):
         return value
 
 
+class SamParams(_Group):
+    """segment-anything's automatic mask generator, under its own names and with its defaults."""
+
+    checkpoint: str = ""  # a .pth of segment-anything, a directory or hub name of transformers' SAM
+    points_per_side: Annotated[int, Field(ge=1, le=128)] = 32
+    points_per_batch: Annotated[int, Field(ge=1, le=4096)] = 64
+    pred_iou_thresh: Annotated[float, Field(ge=0, le=1)] = 0.88
+    stability_score_thresh: Annotated[float, Field(ge=0, le=1)] = 0.95
+    stability_score_offset: Annotated[float, Field(ge=0)] = 1.0
+    box_nms_thresh: Annotated[float, Field(ge=0, le=1)] = 0.7
+    crop_n_layers: Annotated[int, Field(ge=0, le=4)] = 0
+    crop_nms_thresh: Annotated[float, Field(ge=0, le=1)] = 0.7
+    crop_overlap_ratio: Annotated[float, Field(gt=0, lt=1)] = 512 / 1500
+    crop_n_points_downscale_factor: Annotated[int, Field(ge=1, le=8)] = 1
+    min_mask_region_area: Annotated[int, Field(ge=0)] = 0
+
+
+class SuperpixelParams(_Group):
+    """Felzenszwalb and Huttenlocher's graph-based segmentation (2004), under scikit-image's names."""
+
+    size: Annotated[int, Field(ge=32, le=2048)] = 224  # longer side at which an image is segmented, pixels
+    scale: Annotated[float, Field(gt=0)] = 200.0
+    sigma: Annotated[float, Field(ge=0)] = 0.8
+
+
+class MaskParams(_Group):
+    """Where the parts of the training images are."""
+
+    structure: StructureKind = StructureKind.SUPERPIXELS
+    min_region: Annotated[float, Field(ge=0, lt=1)] = 0.002  # share of the image; smaller ones are merged
+    max_regions: Annotated[int, Field(ge=1, le=65535)] = 200  # an image with more is reported
+    sam: SamParams = SamParams()
+    superpixels: SuperpixelParams = SuperpixelParams()
+
+
+class PromptParams(_Group):
+    """What is trained for a class, and how (UCAD, structure-based contrastive learning)."""
+
+    kind: PromptKind = PromptKind.ADDITIVE
+    length: Annotated[int, Field(ge=1, le=100)] = 5  # prefix: keys and values a block
+    first_block: Annotated[int, Field(ge=0, le=200)] = 0  # the first block whose input is prompted
+    loss: Loss = Loss.EXPONENTIAL
+    temperature: Annotated[float, Field(gt=0)] = 0.5
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-4
+    batch_size: Annotated[int, Field(ge=1, le=1024)] = 8
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 25
+    clip: Annotated[float, Field(gt=0)] = 1.0  # largest norm of the gradient
+    stopping: Stopping = Stopping.LAST
+    held_out: Annotated[float, Field(gt=0, lt=1)] = (
+        0.2  # share of the training images that `stopping` judges by
+    )
+
+
 class KnowledgeParams(_Group):
-    """The memory: `budget` rows in all, whatever the number of classes."""
+    """The memory: PatchCoreCL's `budget` rows in all, or UCAD's `rows` and `keys` for each class."""
 
     budget: Annotated[int, Field(ge=10, le=10_000_000)] = 10_000
+    rows: Annotated[int, Field(ge=10, le=10_000_000)] = 196  # knowledge of a class (Table 7: 196, 392, 784)
+    keys: Annotated[int, Field(ge=1, le=1_000_000)] = 196
+    key_layers: tuple[
+        Annotated[int, Field(ge=0)], ...
+    ] = ()  # feature levels of the keys; empty: features.layers
     projection: Annotated[int, Field(ge=8, le=4096)] = 256  # columns in which the coreset is selected
     neighbours: Annotated[int, Field(ge=1, le=100)] = 9  # b of PatchCore Eq. 7
 
@@ -87,6 +176,9 @@ class WeibullParams(_Group):
     engine: Engine = Engine.LIBMR
     tail_fraction: Annotated[float, Field(gt=0, le=1)] = 0.25
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    false_unknown_rate: Annotated[float, Field(gt=0, lt=1)] = (
+        0.01  # normal images taken for an unknown product
+    )
 
 
 class EvaluateParams(_Group):
@@ -116,6 +208,8 @@ class Params(_Group):
     method: Method = Method.PATCHCORE_CL
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     features: FeatureParams = FeatureParams()
+    masks: MaskParams = MaskParams()
+    prompts: PromptParams = PromptParams()
     knowledge: KnowledgeParams = KnowledgeParams()
     weibull: WeibullParams = WeibullParams()
     evaluate: EvaluateParams = EvaluateParams()

@@ -13,6 +13,8 @@ from evernorm.errors import DataError
 from evernorm.methods.memory_detector import MemoryDetector
 from evernorm.methods.presets import load_bank
 
+UNKNOWN = "unknown class"  # no class can be called so: a class name has no space
+
 
 def _load_pyfunc(path: str) -> "ServedBank":
     """What MLflow calls (``loader_module: evernorm.serve``)."""
@@ -34,7 +36,8 @@ class ServedBank:
             params: Unused; MLflow passes it.
 
         Returns:
-            One dict an image: class, score, probability, p_value, anomalous, map (rows of floats).
+            One dict an image: class, score, probability, p_value, anomalous, map (rows of floats). For an
+            unknown product the class is ``unknown class`` and the figures are NaN.
 
         Raises:
             DataError: Listing every image that cannot be read.
@@ -50,7 +53,7 @@ class ServedBank:
             raise DataError(f"{len(faults)} of {len(column)} images cannot be read", faults)
         return [
             {
-                "class": prediction.routed_class,
+                "class": prediction.routed_class or UNKNOWN,
                 "score": prediction.score,
                 "probability": prediction.probability,
                 "p_value": prediction.p_value,

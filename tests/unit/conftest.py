@@ -10,7 +10,7 @@ from PIL import Image
 from evernorm.data import synthetic
 from evernorm.data.experience import Experience
 from evernorm.features.backbone import TimmBackbone, build_backbone
-from evernorm.methods.memory_detector import Settings
+from evernorm.methods.remembered import Settings
 from evernorm.params import Engine, FeatureParams, KnowledgeParams, Routing, WeibullParams
 
 

@@ -41,7 +41,7 @@ def test_features_are_averaged_resized_and_joined(backbone):
 
     inputs = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        fine, coarse = (avg_pool2d(level, 3, 1, 1) for level in backbone._levels(inputs))
+        fine, coarse = (avg_pool2d(level, 3, 1, 1) for level in backbone.levels(inputs))
         expected = torch.cat([fine, interpolate(coarse, fine.shape[2:], mode="bilinear")], 1).flatten(2).mT
         patches = backbone.patches(inputs)
     assert ((8, 8), 152) == (backbone.grid, backbone.dim)

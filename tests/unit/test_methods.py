@@ -1,5 +1,7 @@
 """The detectors: learning, forgetting nothing, judging, storing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,18 +11,21 @@ from evernorm.errors import StateError
 from evernorm.evaluation import TestClass, judge, report
 from evernorm.memory.bank import Entry
 from evernorm.methods.comparisons import FineTune, Joint, Separate
-from evernorm.methods.memory_detector import Remembered, build_entry
 from evernorm.methods.patchcore_cl import PatchCoreCL
 from evernorm.methods.presets import DETECTORS, load_bank
+from evernorm.methods.remembered import Remembered
+from evernorm.methods.seen import StoredSeen
 from evernorm.params import Device, Method
 
 NAMES = ("textile", "machined_part", "blue_textile")
+NOTHING = np.empty((8, 0), np.float32)  # known of routing statistics
 
 
 @pytest.fixture(scope="module")
 def entries(backbone, settings, experiences):
     """Every class learned once."""
-    return {name: build_entry(backbone, [experiences[name]], name, settings) for name in NAMES}
+    detector = PatchCoreCL(backbone, settings)
+    return {name: detector.build([experiences[name]], name) for name in NAMES}
 
 
 def detector_of(kind, entries, backbone, settings, names=NAMES):
@@ -91,12 +96,8 @@ def test_the_budget_holds_whatever_the_number_of_classes(learned, settings):
 def test_rows_are_the_coreset_a_smaller_budget_would_select(backbone, settings, experiences, entries):
     """A prefix of an entry is byte-identical to learning with that budget."""
     small = settings.knowledge.model_copy(update={"budget": 40})
-    entry, _ = build_entry(
-        backbone,
-        [experiences["textile"]],
-        "textile",
-        type(settings)(small, settings.weibull, settings.routing, 0, 4),
-    )
+    detector = PatchCoreCL(backbone, replace(settings, knowledge=small))
+    entry, _ = detector.build([experiences["textile"]], "textile")
     np.testing.assert_array_equal(entry.rows, entries["textile"][0].rows[:40])
 
 
@@ -180,7 +181,7 @@ def test_joint_training_holds_all_classes_in_one_memory(backbone, settings, expe
     detector.learn(experiences["machined_part"])
     (visible,) = detector.visible
     assert (120, 152) == visible.memory.rows.shape
-    both, _ = build_entry(backbone, [experiences["textile"], experiences["machined_part"]], "joint", settings)
+    both, _ = detector.build([experiences["textile"], experiences["machined_part"]], "joint")
     np.testing.assert_array_equal(both.rows, visible.memory.rows)
 
 
@@ -224,7 +225,7 @@ def tests(backbone, drawn):
 def test_evaluation_says_what_predict_says(entries, backbone, settings, tests):
     """The stored features lead to the figures that serving the same images would give."""
     detector = detector_of(PatchCoreCL, entries, backbone, settings, NAMES[:2])
-    classes = [TestClass(view, features, np.zeros((8, 2), np.float32)) for view, features in tests]
+    classes = [TestClass(view, StoredSeen(features), NOTHING) for view, features in tests]
     outcomes, _ = judge(detector, classes, 0.3)
     for outcome, (view, _) in zip(outcomes, tests, strict=True):
         predictions = detector.predict([view.read(i) for i in range(8)])
@@ -236,12 +237,12 @@ def test_evaluation_says_what_predict_says(entries, backbone, settings, tests):
 def test_bounds_of_the_experience_before_change_nothing(entries, backbone, settings, tests):
     """Judging with the routing bounds carried over equals judging from nothing."""
     one = detector_of(PatchCoreCL, entries, backbone, settings, NAMES[:1])
-    before = judge(one, [TestClass(*tests[0], np.zeros((8, 1), np.float32))], 0.3)[0][0]
+    view, features = tests[0]
+    before = judge(one, [TestClass(view, StoredSeen(features), NOTHING)], 0.3)[0][0]
     two = detector_of(PatchCoreCL, entries, backbone, settings, NAMES[:2])
-    carried = np.hstack([before.bounds, np.zeros((8, 1), np.float32)])
     fresh, resumed = (
-        judge(two, [TestClass(*tests[0], bounds)], 0.3)[0][0]
-        for bounds in (np.zeros((8, 2), np.float32), carried)
+        judge(two, [TestClass(view, StoredSeen(features), known)], 0.3)[0][0]
+        for known in (NOTHING, before.statistics)
     )
     np.testing.assert_array_equal(fresh.place, resumed.place)
     np.testing.assert_array_equal(fresh.scores, resumed.scores)
@@ -252,7 +253,7 @@ def test_the_report_adds_up(entries, backbone, settings, tests):
     from sklearn.metrics import roc_auc_score
 
     detector = detector_of(PatchCoreCL, entries, backbone, settings, NAMES[:2])
-    classes = [TestClass(view, features, np.zeros((8, 2), np.float32)) for view, features in tests]
+    classes = [TestClass(view, StoredSeen(features), NOTHING) for view, features in tests]
     outcomes, pooled = judge(detector, classes, 0.3)
     figures = report(detector, outcomes, pooled)
     per_class = figures["per_class"]

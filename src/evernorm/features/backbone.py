@@ -81,7 +81,7 @@ class TimmBackbone:
         self.network = network.eval().requires_grad_(False).to(device)
         size = self.preprocess.size
         with torch.inference_mode():
-            levels = self._levels(torch.zeros(1, 3, size, size, device=device))
+            levels = self.levels(torch.zeros(1, 3, size, size, device=device))
         self.grid = (levels[0].shape[2], levels[0].shape[3])
         self.dim = sum(level.shape[1] for level in levels)
 
@@ -99,17 +99,18 @@ class TimmBackbone:
         """
         import torch
 
-        inputs = np.stack([self.preprocess(image) for image in images])
-        half = torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda")
-        with torch.inference_mode(), half:
-            return self.patches(torch.from_numpy(inputs).to(self.device)).float().cpu().numpy()
+        with torch.inference_mode(), self.half():
+            return self.patches(self.inputs(images)).float().cpu().numpy()
 
     def patches(self, inputs: "Tensor") -> "Tensor":
         """Patch features of preprocessed inputs ``[n, 3, size, size]``: ``[n, rows · columns, dim]``."""
+        return self.join(self.levels(inputs))
+
+    def join(self, levels: "list[Tensor]") -> "Tensor":
+        """Levels ``[n, channels, rows, columns]``, shallowest first, as patches ``[n, rows · columns, dim]``."""
         from torch.nn.functional import avg_pool2d, interpolate
 
         side = self.architecture.neighbourhood
-        levels = self._levels(inputs)
         if side > 1:
             levels = [avg_pool2d(level, side, stride=1, padding=side // 2) for level in levels]
         shape = levels[0].shape[2:]
@@ -122,11 +123,24 @@ class TimmBackbone:
         joined: Tensor = _concatenate(resized)
         return joined
 
+    def inputs(self, images: Sequence[npt.NDArray[np.uint8]]) -> "Tensor":
+        """Preprocess images of any size: float32 ``[n, 3, size, size]`` on the backbone's device."""
+        import torch
+
+        return torch.from_numpy(np.stack([self.preprocess(image) for image in images])).to(self.device)
+
+    def half(self) -> "torch.autocast":
+        """Mixed precision on CUDA, nothing elsewhere."""
+        import torch
+
+        return torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda")
+
     def weights(self) -> dict[str, npt.NDArray[Any]]:
         """The weights up to the deepest level, so that a served bank needs no other source."""
         return {name: tensor.cpu().numpy() for name, tensor in self.network.state_dict().items()}
 
-    def _levels(self, inputs: "Tensor") -> "list[Tensor]":
+    def levels(self, inputs: "Tensor") -> "list[Tensor]":
+        """The feature levels of preprocessed inputs, shallowest first: ``[n, channels, rows, columns]`` each."""
         network: Any = self.network
         levels: list[Tensor] = network.forward_intermediates(
             inputs,

@@ -1,7 +1,7 @@
-"""Many images to one array of patch features, in bounded memory."""
+"""Many images to a few arrays of what a backbone makes of them, in bounded memory."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,19 +11,21 @@ import numpy.typing as npt
 from evernorm.features.backbone import Backbone
 
 Progress = Callable[[int, int], None]
+Read = Callable[[int], npt.NDArray[np.uint8]]
+Floats = npt.NDArray[np.float32]
 
-MEMORY_LIMIT = 2 << 30  # bytes of features held in memory; more goes to an unlinked file, memory-mapped
+MEMORY_LIMIT = 2 << 30  # bytes of an array held in memory; more goes to an unlinked file, memory-mapped
 
 
 def extract(
     backbone: Backbone,
-    read: Callable[[int], npt.NDArray[np.uint8]],
+    read: Read,
     count: int,
     *,
     batch_size: int = 4,
     out: Path | None = None,
     progress: Progress | None = None,
-) -> npt.NDArray[np.float32]:
+) -> Floats:
     """Run the backbone once over `count` images.
 
     Memory: `count` · patches · dim · 4 bytes, held in memory up to `MEMORY_LIMIT` and memory-mapped
@@ -40,26 +42,58 @@ def extract(
     Returns:
         float32 ``[count, patches, dim]``.
     """
-    shape = (count, backbone.grid[0] * backbone.grid[1], backbone.dim)
-    features = _allocate(shape, out)
-    with ThreadPoolExecutor(max_workers=1) as decoder:
-
-        def load(start: int) -> list[npt.NDArray[np.uint8]]:
-            return [read(i) for i in range(start, min(start + batch_size, count))]
-
-        upcoming = decoder.submit(load, 0)
-        for start in range(0, count, batch_size):
-            images = upcoming.result()
-            upcoming = decoder.submit(load, start + batch_size)
-            features[start : start + len(images)] = backbone.features(images)
-            if progress:
-                progress(start + len(images), count)
-    if isinstance(features, np.memmap):
-        features.flush()
-    return features
+    return collect(
+        lambda images: (backbone.features(images),), read, count, batch_size, outs=(out,), progress=progress
+    )[0]
 
 
-def _allocate(shape: tuple[int, int, int], out: Path | None) -> npt.NDArray[np.float32]:
+def collect(
+    compute: Callable[[list[npt.NDArray[np.uint8]]], tuple[Floats, ...]],
+    read: Read,
+    count: int,
+    batch_size: int,
+    *,
+    outs: tuple[Path | None, ...] | None = None,
+    progress: Progress | None = None,
+) -> tuple[Floats, ...]:
+    """Run `compute` over `count` images and put the arrays it gives for each batch together.
+
+    Memory of each array as in `extract`.
+
+    Args:
+        compute: Images → arrays ``[n, …]``.
+        read: Image number → uint8 ``[H, W, 3]``; must be safe to call from another thread.
+        count: Number of images.
+        batch_size: Images at once.
+        outs: Where to store each array as ``.npy``; without it, in memory or a nameless file.
+        progress: Called with (done, total) after each batch.
+
+    Returns:
+        One float32 array ``[count, …]`` an output.
+    """
+
+    def prepare(parts: tuple[Floats, ...]) -> tuple[Floats, ...]:
+        places = outs or (None,) * len(parts)
+        return tuple(allocate((count, *part.shape[1:]), out) for part, out in zip(parts, places, strict=True))
+
+    if count == 0:
+        return prepare(compute([np.zeros((8, 8, 3), np.uint8)]))  # for the shapes
+    whole: tuple[Floats, ...] = ()
+    for start, images in _batches(read, count, batch_size):
+        parts = compute(images)
+        whole = whole or prepare(parts)
+        for array, part in zip(whole, parts, strict=True):
+            array[start : start + len(images)] = part
+        if progress:
+            progress(start + len(images), count)
+    for array in whole:
+        if isinstance(array, np.memmap):
+            array.flush()
+    return whole
+
+
+def allocate(shape: tuple[int, ...], out: Path | None = None) -> Floats:
+    """A float32 array in memory, in a nameless file where it is large, or in the ``.npy`` file `out`."""
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         if 0 in shape:
@@ -70,3 +104,17 @@ def _allocate(shape: tuple[int, int, int], out: Path | None) -> npt.NDArray[np.f
         return np.empty(shape, np.float32)
     with tempfile.TemporaryFile() as nameless:
         return np.memmap(nameless, dtype=np.float32, mode="w+", shape=shape)
+
+
+def _batches(read: Read, count: int, size: int) -> Iterator[tuple[int, list[npt.NDArray[np.uint8]]]]:
+    """Batches with the number of their first image; the next one is decoded meanwhile."""
+    with ThreadPoolExecutor(max_workers=1) as decoder:
+
+        def load(start: int) -> list[npt.NDArray[np.uint8]]:
+            return [read(i) for i in range(start, min(start + size, count))]
+
+        upcoming = decoder.submit(load, 0)
+        for start in range(0, count, size):
+            images = upcoming.result()
+            upcoming = decoder.submit(load, start + size)
+            yield start, images

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from evernorm.errors import StateError
-from evernorm.files import read_arrays, read_json, sha256_file, write_arrays, write_json
+from evernorm.files import check_schema, read_arrays, read_json, sha256_file, write_arrays, write_json
 
 SCHEMA = 1
 
@@ -20,17 +19,27 @@ class Entry:
     Attributes:
         name: The class.
         rows: float32 ``[k, d]``, coreset in selection order: its first j rows are the coreset of size j.
+        keys: float32 ``[k', d']``, what the class is recognised by (UCAD); None where it is by the rows.
     """
 
     name: str
     rows: npt.NDArray[np.float32]
+    keys: npt.NDArray[np.float32] | None = None
 
     def save(self, folder: Path) -> None:
-        """Write ``entry.json`` and ``rows.safetensors``."""
+        """Write ``entry.json``, ``rows.safetensors`` and, if there are keys, ``keys.safetensors``."""
         write_arrays(folder / "rows.safetensors", {"rows": self.rows})
-        shape = {"rows": self.rows.shape[0], "dim": self.rows.shape[1]}
-        digest = sha256_file(folder / "rows.safetensors")
-        write_json(folder / "entry.json", {"schema": SCHEMA, "class": self.name, **shape, "sha256": digest})
+        record = {
+            "schema": SCHEMA,
+            "class": self.name,
+            "rows": self.rows.shape[0],
+            "dim": self.rows.shape[1],
+            "sha256": sha256_file(folder / "rows.safetensors"),
+        }
+        if self.keys is not None:
+            write_arrays(folder / "keys.safetensors", {"keys": self.keys})
+            record |= {"keys": len(self.keys), "keys_sha256": sha256_file(folder / "keys.safetensors")}
+        write_json(folder / "entry.json", record)
 
     @classmethod
     def load(cls, folder: Path, limit: int | None = None) -> "Entry":
@@ -46,7 +55,8 @@ class Entry:
             raise StateError(
                 f"{folder} holds {rows.shape} rows, its record says {(wanted, head['dim'])}; `dvc checkout`"
             )
-        return cls(head["class"], rows)
+        keys = read_arrays(folder / "keys.safetensors")["keys"] if head.get("keys") else None
+        return cls(head["class"], rows, keys)
 
 
 def shares(budget: int, sizes: list[int]) -> list[int]:
@@ -76,17 +86,3 @@ def prefixes(budget: int, size: int) -> list[int]:
     while steps[-1] > 10:
         steps.append(max(10, steps[-1] * 4 // 5))
     return sorted({min(step, size) for step in steps if step > 0}, reverse=True)
-
-
-def check_schema(record: Any, schema: int, place: Path) -> dict[str, Any]:
-    """Return the record if its schema is the one this version reads.
-
-    Raises:
-        StateError: Another schema.
-    """
-    if not isinstance(record, dict) or record.get("schema") != schema:
-        found = record.get("schema") if isinstance(record, dict) else record
-        raise StateError(
-            f"{place} has schema {found!r}, this version reads {schema}; learn it again with this version"
-        )
-    return record

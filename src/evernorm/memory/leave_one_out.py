@@ -30,16 +30,19 @@ class TrainingScores:
         scores: float32 ``[L, n]``, image score of each training image; NaN where no other image's row is left.
         patch_mean: float32 ``[L]``, mean patch distance.
         patch_std: float32 ``[L]``, standard deviation of the patch distances.
+        routing: float32 ``[n]``, distance of each image to the keys of the others (`memory.keys`); None
+            without keys.
     """
 
     sizes: npt.NDArray[np.int64]
     scores: Floats
     patch_mean: Floats
     patch_std: Floats
+    routing: Floats | None = None
 
     def save(self, path: Path) -> None:
         """Write one safetensors file."""
-        write_arrays(path, vars(self))
+        write_arrays(path, {name: array for name, array in vars(self).items() if array is not None})
 
     @classmethod
     def load(cls, path: Path) -> "TrainingScores":

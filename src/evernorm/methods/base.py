@@ -16,8 +16,11 @@ from evernorm.data.experience import Experience
 class Prediction:
     """The answer for one image.
 
+    An image of no class that the bank knows has no score: a distance from another product's memory means
+    nothing. It counts as anomalous, since it is no normal image of any known class.
+
     Attributes:
-        routed_class: The class whose memory explains the image best.
+        routed_class: The class whose memory explains the image best; None for an unknown product.
         score: Standardised anomaly score: standard deviations above the class's normal images.
         probability: Outlier probability in [0, 1], from the Weibull tail.
         p_value: How often a normal image of the class scores at least this high.
@@ -26,13 +29,19 @@ class Prediction:
         map_threshold: Map value at which a patch alone makes its image anomalous.
     """
 
-    routed_class: str
+    routed_class: str | None
     score: float
     probability: float
     p_value: float
     anomalous: bool
     map: npt.NDArray[np.float32]
     map_threshold: float
+
+    @classmethod
+    def of_unknown(cls, shape: tuple[int, int]) -> Self:
+        """The answer for an unknown product: NaN where there would be figures."""
+        nothing = np.full(shape, np.nan, np.float32)
+        return cls(None, np.nan, np.nan, np.nan, anomalous=True, map=nothing, map_threshold=np.nan)
 
 
 class ContinualDetector(ABC):

@@ -3,7 +3,8 @@
 from evernorm.calibration import calibrate
 from evernorm.data.experience import Experience
 from evernorm.errors import StateError
-from evernorm.methods.memory_detector import MemoryDetector, Remembered, build_entry
+from evernorm.methods.memory_detector import MemoryDetector
+from evernorm.methods.remembered import Remembered
 from evernorm.params import Method
 
 JOINT = "joint"
@@ -52,7 +53,7 @@ class Joint(MemoryDetector):
                 "a stored joint bank cannot go on learning: it needs the images of all classes again"
             )
         self._seen: list[Experience] = [*getattr(self, "_seen", []), experience]
-        entry, training = build_entry(self.backbone, self._seen, JOINT, self.settings)
+        entry, training = self.build(self._seen, JOINT)
         self.remembered = []
         self.append(Remembered(entry, calibrate(training, self.settings.weibull)))
 

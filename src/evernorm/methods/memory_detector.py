@@ -1,7 +1,7 @@
-"""What PatchCoreCL and its comparisons share: entries in a bank, routing, scoring, calibration.
+"""What PatchCoreCL, its comparisons and UCAD share: entries in a bank, routing, scoring, calibration.
 
-The four differ only in which rows of which entries they read (`visible`) and in what an entry is made
-from (`learn`).
+PatchCoreCL and its comparisons differ only in which rows of which entries they read (`visible`) and in what
+an entry is made from (`learn`); UCAD also in how an image finds its class and in what it is seen with.
 """
 
 from abc import abstractmethod
@@ -9,25 +9,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from evernorm.calibration import Calibration, Calibrations, calibrate
-from evernorm.data.experience import Experience
+from evernorm.calibration import Calibrations, calibrate
+from evernorm.data.experience import Experience, TestView
 from evernorm.errors import StateError
 from evernorm.features.backbone import Architecture, TimmBackbone, rebuild_backbone
 from evernorm.features.extract import Progress, extract
-from evernorm.files import read_arrays, read_json, write_arrays, write_json
-from evernorm.memory.bank import Entry, check_schema, prefixes
-from evernorm.memory.coreset import greedy_k_centre
-from evernorm.memory.leave_one_out import TrainingScores, leave_one_out
-from evernorm.memory.projection import project
+from evernorm.features.prompts import Prompt
+from evernorm.files import check_schema, read_arrays, read_json, write_arrays, write_json
+from evernorm.memory.bank import Entry
+from evernorm.memory.leave_one_out import TrainingScores
 from evernorm.memory.routing import route, search
 from evernorm.memory.search import Floats, Indices, NearestRows
 from evernorm.methods.base import ContinualDetector, Prediction
-from evernorm.params import Device, KnowledgeParams, Method, Params, Routing, WeibullParams
+from evernorm.methods.entry import build_entry
+from evernorm.methods.remembered import Remembered, Settings, Visible
+from evernorm.methods.seen import Seen, StoredSeen, Unprompted
+from evernorm.params import Device, Method
 from evernorm.scoring import anomaly_map, image_scores
 
 SCHEMA = 1
@@ -35,36 +37,22 @@ IMAGES_AT_ONCE = 16  # images routed together; bounds the memory of a prediction
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a bank needs of params.yaml, and carries with it."""
+class Found:
+    """Where n images were sent, and how their patches lie to that memory.
 
-    knowledge: KnowledgeParams
-    weibull: WeibullParams
-    routing: Routing
-    seed: int
-    batch_size: int
+    Attributes:
+        place: int64 ``[n]``, which visible class.
+        features: float32 ``[n, P, d]``, adapted to that class.
+        distances: float32 ``[n, P]``, patch distances to its memory.
+        nearest: int64 ``[n, P]``, nearest rows in it.
+        statistics: float32 ``[n, T]``, routing statistic, exact or a lower bound.
+    """
 
-    @classmethod
-    def of(cls, params: Params) -> "Settings":
-        """Take them from params.yaml."""
-        return cls(
-            params.knowledge, params.weibull, params.evaluate.routing, params.seed, params.features.batch_size
-        )
-
-
-class Remembered(NamedTuple):
-    """A class in the bank."""
-
-    entry: Entry
-    calibrations: Calibrations
-
-
-class Visible(NamedTuple):
-    """A class as it is read now: its rows within the budget and the calibration for that many."""
-
-    name: str
-    memory: NearestRows
-    calibration: Calibration
+    place: Indices
+    features: Floats
+    distances: Floats
+    nearest: Indices
+    statistics: Floats
 
 
 @dataclass(frozen=True)
@@ -73,19 +61,21 @@ class Scored:
 
     Attributes:
         place: int64 ``[n]``, which visible class.
+        unknown: bool ``[n]``, whether the image shows no class that the bank knows.
         raw: float32 ``[n]``, re-weighted image score.
         distances: float32 ``[n, P]``.
-        bounds: float32 ``[n, T]``, routing statistic, exact or a lower bound.
+        statistics: float32 ``[n, T]``, routing statistic, exact or a lower bound.
     """
 
     place: Indices
+    unknown: npt.NDArray[np.bool_]
     raw: Floats
     distances: Floats
-    bounds: Floats
+    statistics: Floats
 
 
 class MemoryDetector(ContinualDetector):
-    """A bank of coresets over frozen patch features."""
+    """A bank of coresets over patch features of a frozen backbone."""
 
     method: ClassVar[Method]
     routes: ClassVar[bool] = True  # whether the class of an image is a question at all
@@ -104,8 +94,36 @@ class MemoryDetector(ContinualDetector):
     def learn(self, experience: Experience) -> None:
         """Build the class's entry, calibrate it, append both."""
         self._reserve(experience.name)
-        entry, training = build_entry(self.backbone, [experience], experience.name, self.settings)
+        entry, training = self.build([experience], experience.name)
         self.append(Remembered(entry, calibrate(training, self.settings.weibull)))
+
+    def build(
+        self,
+        experiences: Sequence[Experience],
+        name: str,
+        prompt: Prompt | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Entry, TrainingScores]:
+        """Features, coreset, and the training images' scores; appends nothing.
+
+        Memory: the features (n · P · d · 4 bytes; memory-mapped beyond 2 GiB) and what `build_entry` holds.
+
+        Args:
+            experiences: The images; more than one only for joint training.
+            name: The entry's name.
+            prompt: What the class was trained to be seen with.
+            progress: Called with (images seen, images in all) while features are extracted.
+        """
+        images = [(experience, i) for experience in experiences for i in range(len(experience))]
+        features = extract(
+            self.backbone,
+            lambda i: images[i][0].read(images[i][1]),
+            len(images),
+            batch_size=self.settings.batch_size,
+            progress=progress,
+        )
+        budget = self.settings.knowledge.budget
+        return build_entry(features, name, budget, self.settings, self.backbone.device, shrinks=True)
 
     def append(self, remembered: Remembered) -> None:
         """Append a class that was built elsewhere (a pipeline stage).
@@ -156,31 +174,70 @@ class MemoryDetector(ContinualDetector):
             if rows
         ]
 
+    def bytes_of(self, place: int) -> int:
+        """Bytes kept for one visible class."""
+        return self.visible[place].memory.rows.nbytes
+
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the rows that are read, without the backbone."""
-        return sum(visible.memory.rows.nbytes for visible in self.visible)
+        """Bytes kept for all classes, without the backbone."""
+        return sum(self.bytes_of(place) for place in range(len(self.visible)))
+
+    # -- seeing ---------------------------------------------------------------------------------------
+
+    def see(self, images: Sequence[npt.NDArray[np.uint8]]) -> Seen:
+        """Run the backbone over a few images (uint8 ``[H, W, 3]`` each)."""
+        return Unprompted(
+            extract(self.backbone, images.__getitem__, len(images), batch_size=self.settings.batch_size)
+        )
+
+    def store(self, view: TestView, folder: Path, progress: Progress | None = None) -> None:
+        """Run the backbone over the test images of a class that is remembered and store the features."""
+        size = self.settings.batch_size
+        out = folder / "test.npy"
+        extract(self.backbone, view.read, len(view), batch_size=size, out=out, progress=progress)
+
+    def stored(self, view: TestView, folder: Path) -> StoredSeen:
+        """What `store` wrote."""
+        return StoredSeen(np.load(folder / "test.npy", mmap_mode="r"))
 
     # -- judging --------------------------------------------------------------------------------------
 
-    def score(self, features: Floats, bounds: Floats | None = None) -> Scored:
+    def score(self, seen: Seen, known: Floats | None = None) -> Scored:
         """Route images and score them.
 
         Args:
-            features: float32 ``[n, P, d]``.
-            bounds: float32 ``[n, T]``, lower bounds of the routing statistic from an earlier, larger memory.
+            seen: n images.
+            known: float32 ``[n, t]``, the routing statistics for the first t of T classes from an earlier bank:
+                lower bounds now, as memories only shrink.
         """
-        routed = route(features, [visible.memory for visible in self.visible], self.settings.routing, bounds)
-        raw = np.empty(len(features), np.float32)
-        for place in np.unique(routed.place):
-            chosen = routed.place == place
+        found = self.find(seen, known)
+        raw = np.empty(len(found.place), np.float32)
+        for place in np.unique(found.place):
+            chosen = found.place == place
             raw[chosen] = self._image_scores(
-                features[chosen], routed.distances[chosen], routed.nearest[chosen], place
+                found.features[chosen], found.distances[chosen], found.nearest[chosen], place
             )
-        return Scored(routed.place, raw, routed.distances, routed.bounds)
+        unknown = found.statistics[np.arange(len(raw)), found.place] > self.farthest[found.place]
+        return Scored(found.place, unknown, raw, found.distances, found.statistics)
 
-    def score_in(self, features: Floats, place: int) -> tuple[Floats, Floats]:
+    def find(self, seen: Seen, known: Floats | None = None) -> Found:
+        """Send each image to the memory that explains it best."""
+        memories = [visible.memory for visible in self.visible]
+        bounds = np.zeros((len(seen.frozen), len(memories)), np.float32)
+        if known is not None:
+            bounds[:, : known.shape[1]] = known
+        routed = route(seen.frozen, memories, self.settings.routing, bounds)
+        return Found(routed.place, seen.frozen, routed.distances, routed.nearest, routed.bounds)
+
+    @property
+    def farthest(self) -> npt.NDArray[np.float64]:
+        """Routing statistic beyond which an image shows none of the visible classes, ``[T]``: here there is no such limit."""
+        return np.full(len(self.visible), np.inf)
+
+    def score_in(self, seen: Seen, place: int) -> tuple[Floats, Floats]:
         """Score images in a given class's memory ("oracle"): raw scores ``[n]`` and patch distances ``[n, P]``."""
+        features = seen.adapted(np.full(len(seen.frozen), place))
         found, rows = search(features, self.visible[place].memory)
         distances, nearest = found.reshape(features.shape[:2]), rows.reshape(features.shape[:2])
         return self._image_scores(features, distances, nearest, place), distances
@@ -205,19 +262,15 @@ class MemoryDetector(ContinualDetector):
         predictions: list[Prediction] = []
         for start in range(0, len(images), IMAGES_AT_ONCE):
             batch = images[start : start + IMAGES_AT_ONCE]
-            features = extract(
-                self.backbone, batch.__getitem__, len(batch), batch_size=self.settings.batch_size
-            )
-            scored = self.score(features)
-            predictions += [
-                self._prediction(float(raw), distances, int(place), image.shape[:2])
-                for raw, distances, place, image in zip(
-                    scored.raw, scored.distances, scored.place, batch, strict=True
-                )
-            ]
+            scored = self.score(self.see(batch))
+            predictions += [self._prediction(scored, i, image.shape[:2]) for i, image in enumerate(batch)]
         return predictions
 
-    def _prediction(self, raw: float, distances: Floats, place: int, shape: tuple[int, ...]) -> Prediction:
+    def _prediction(self, scored: Scored, number: int, shape: tuple[int, ...]) -> Prediction:
+        height, width = shape
+        if scored.unknown[number]:
+            return Prediction.of_unknown((height, width))
+        place, raw = int(scored.place[number]), float(scored.raw[number])
         name, _, calibration = self.visible[place]
         return Prediction(
             routed_class=name,
@@ -225,14 +278,14 @@ class MemoryDetector(ContinualDetector):
             probability=float(calibration.probability(raw)),
             p_value=float(calibration.p_value(raw)),
             anomalous=raw > calibration.threshold,
-            map=self.map_of(distances, place, (shape[0], shape[1])),
+            map=self.map_of(scored.distances[number], place, (height, width)),
             map_threshold=calibration.standardise_map(np.array([calibration.threshold], np.float32)).item(),
         )
 
     # -- state ----------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Write the bank as it is read now, with its backbone: bank.json, three kinds of safetensors.
+        """Write the bank as it is read now, with its backbone: bank.json and safetensors.
 
         Only rows within the budget are stored; later classes need no more of them.
         """
@@ -242,20 +295,21 @@ class MemoryDetector(ContinualDetector):
             folder / "memory.safetensors",
             {k.entry.name: k.entry.rows[:n] for k, n in zip(self.remembered, rows_read, strict=True)},
         )
+        keys = {k.entry.name: k.entry.keys for k in self.remembered if k.entry.keys is not None}
+        if keys:
+            write_arrays(folder / "keys.safetensors", keys)
         for known, rows in zip(self.remembered, rows_read, strict=True):
             steps = known.calibrations.steps
             within = [step for step in steps if step.size <= rows] or steps[-1:]
-            Calibrations(within).save(folder / "calibration" / known.entry.name)
+            Calibrations(within, known.calibrations.routing).save(folder / "calibration" / known.entry.name)
+            if known.prompt is not None:
+                known.prompt.save(folder / "prompts" / known.entry.name)
         record: dict[str, Any] = {
             "schema": SCHEMA,
             "method": self.method.value,
             "classes": list(self.classes),
             "architecture": self.backbone.architecture.to_json(),
-            "knowledge": self.settings.knowledge.model_dump(mode="json"),
-            "weibull": self.settings.weibull.model_dump(mode="json"),
-            "routing": self.settings.routing.value,
-            "seed": self.settings.seed,
-            "batch_size": self.settings.batch_size,
+            **self.settings.to_json(),
         }
         write_json(folder / "bank.json", record)
 
@@ -272,66 +326,14 @@ class MemoryDetector(ContinualDetector):
         architecture = Architecture.from_json(record["architecture"])
         backbone = rebuild_backbone(architecture, read_arrays(folder / "backbone.safetensors"), device)
         rows = read_arrays(folder / "memory.safetensors")
-        settings = Settings(
-            KnowledgeParams(**record["knowledge"]),
-            WeibullParams(**record["weibull"]),
-            Routing(record["routing"]),
-            record["seed"],
-            record["batch_size"],
-        )
-        return cls(
-            backbone,
-            settings,
-            [
-                Remembered(Entry(name, rows[name]), Calibrations.load(folder / "calibration" / name))
-                for name in record["classes"]
-            ],
-        )
-
-
-def build_entry(
-    backbone: TimmBackbone,
-    experiences: Sequence[Experience],
-    name: str,
-    settings: Settings,
-    progress: Progress | None = None,
-) -> tuple[Entry, TrainingScores]:
-    """Features, coreset, and the training images' leave-one-out scores (PatchCoreCL Algorithm 1).
-
-    The entry holds min(M, n) rows in selection order and so depends on nothing but its own class: a
-    smaller share of the budget is a shorter read.
-
-    Memory: the features (n · P · d · 4 bytes; memory-mapped beyond 2 GiB), their projection, the rows.
-
-    Args:
-        backbone: Frozen.
-        experiences: The images; more than one only for joint training.
-        name: The entry's name.
-        settings: Budget, projection, neighbours, seed.
-        progress: Called with (images seen, images in all) while features are extracted.
-    """
-    images = [(experience, i) for experience in experiences for i in range(len(experience))]
-    features = extract(
-        backbone,
-        lambda i: images[i][0].read(images[i][1]),
-        len(images),
-        batch_size=settings.batch_size,
-        progress=progress,
-    )
-    patches, dim = features.shape[1:]
-    flat = features.reshape(-1, dim)
-    knowledge = settings.knowledge
-    projected = project(flat, knowledge.projection, settings.seed)
-    chosen = greedy_k_centre(projected, knowledge.budget, start=_outermost(projected))
-    rows = np.ascontiguousarray(flat[chosen])
-    sizes = prefixes(knowledge.budget, len(rows))
-    training = leave_one_out(features, rows, chosen // patches, sizes, knowledge.neighbours, backbone.device)
-    return Entry(name, rows), training
-
-
-def _outermost(rows: Floats) -> int:
-    """The row farthest from the mean, where the selection starts (Katsavounidis et al., 1994).
-
-    PatchCore draws the first row; this one depends on the rows alone, not on their order or a seed.
-    """
-    return int((np.einsum("nd,nd->n", rows, rows) - 2 * (rows @ rows.mean(axis=0))).argmax())
+        stored_keys = folder / "keys.safetensors"
+        keys = read_arrays(stored_keys) if stored_keys.is_file() else {}
+        remembered = [
+            Remembered(
+                Entry(name, rows[name], keys.get(name)),
+                Calibrations.load(folder / "calibration" / name),
+                Prompt.load(prompt) if (prompt := folder / "prompts" / name).is_dir() else None,
+            )
+            for name in record["classes"]
+        ]
+        return cls(backbone, Settings.from_json(record), remembered)

@@ -10,12 +10,12 @@ class Parts:
     """A method as a choice of parts.
 
     Attributes:
-        structure: What segments the training images, or ``none``.
-        prompt: What is trained, or ``none``.
+        structured: Whether it asks where the parts of its training images are (`masks.structure`).
+        prompted: Whether it trains prompts (`prompts.kind`).
     """
 
-    structure: str = "none"
-    prompt: str = "none"
+    structured: bool = False
+    prompted: bool = False
 
 
-PARTS = {method: Parts() for method in Method}
+PARTS = {method: Parts() for method in Method} | {Method.UCAD: Parts(structured=True, prompted=True)}

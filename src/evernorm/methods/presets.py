@@ -7,10 +7,11 @@ from evernorm.files import read_json
 from evernorm.methods.comparisons import FineTune, Joint, Separate
 from evernorm.methods.memory_detector import MemoryDetector
 from evernorm.methods.patchcore_cl import PatchCoreCL
+from evernorm.methods.ucad import Ucad
 from evernorm.params import Device, Method
 
 DETECTORS: dict[Method, type[MemoryDetector]] = {
-    detector.method: detector for detector in (PatchCoreCL, Separate, Joint, FineTune)
+    detector.method: detector for detector in (PatchCoreCL, Separate, Joint, FineTune, Ucad)
 }
 
 

@@ -1,0 +1,256 @@
+"""Training the prompts of one class on its normal images (UCAD, structure-based contrastive learning).
+
+Nothing but the prompt gets a gradient. What lies before the first prompted block is computed once and
+kept, so an epoch is the forward and backward passes from there and little else. After every epoch the
+state can be stored, and a run that was killed goes on from it with the same result.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evernorm.errors import FitError
+from evernorm.features.contrastive import structure_loss
+from evernorm.features.extract import Floats, Progress, Read, collect
+from evernorm.features.prompted import Begun, PromptedBackbone
+from evernorm.features.prompts import Prompt
+from evernorm.files import read_arrays, read_json, write_arrays, write_json
+from evernorm.params import PromptKind, Stopping
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Indices = npt.NDArray[np.int64]
+
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_COMPARED, _SAMPLE = 32, 2048  # training images, and patches of them, that held-out patches are compared with
+_LEAST_HELD_OUT = 2
+
+
+@dataclass
+class History:
+    """What happened in each epoch.
+
+    Attributes:
+        loss: Mean training loss of each epoch.
+        held_out: Criterion on held-out images before the first epoch and after each; empty for `last`.
+        kept: Epochs of training in the prompt that is kept; 0 is the prompt that changes nothing.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    held_out: list[float] = field(default_factory=list)
+    kept: int = 0
+
+
+def train_prompt(
+    network: PromptedBackbone,
+    read: Read,
+    labels: Sequence[Indices],
+    seed: int,
+    *,
+    at_once: int = 4,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Prompt, History]:
+    """Train the prompt of one class.
+
+    Memory: the state of every image at the first prompted block (`extract.collect`), and the graph of one batch.
+
+    Args:
+        network: The frozen backbone; its `params` say how to train.
+        read: Image number → uint8 ``[H, W, 3]``.
+        labels: For each image, int64 ``[P]``, the part each patch belongs to.
+        seed: Order of the images, choice of the held-out ones, first values of a prefix.
+        at_once: Images a pass; changes speed, and results only in the last bits.
+        checkpoint: A folder for the state after each epoch; what is there is continued.
+        progress: Called with (epochs done, epochs in all).
+
+    Raises:
+        FitError: Too few images, or a loss that is no number any more.
+    """
+    training = _Training(network, read, labels, seed, at_once)
+    if checkpoint is not None:
+        training.restore(checkpoint)
+    for epoch in range(len(training.history.loss), network.params.epochs):
+        training.run_epoch(epoch)
+        if checkpoint is not None:
+            training.store(checkpoint)
+        if progress:
+            progress(epoch + 1, network.params.epochs)
+    return training.best, training.history
+
+
+def first_values(network: PromptedBackbone, seed: int) -> dict[int, Floats]:
+    """Prompts to begin with: zeros to add, which change nothing; a prefix is drawn (N(0, 0.02²)), as equal ones stay equal."""
+    rng = np.random.default_rng([seed, 0])
+    if network.params.kind is PromptKind.ADDITIVE:
+        return {block: np.zeros(shape, np.float32) for block, shape in network.shapes.items()}
+    return {block: rng.normal(0, 0.02, shape).astype(np.float32) for block, shape in network.shapes.items()}
+
+
+class _Training:
+    """The state between epochs: prompt, Adam's moments, history, the best prompt so far."""
+
+    def __init__(
+        self, network: PromptedBackbone, read: Read, labels: Sequence[Indices], seed: int, at_once: int
+    ) -> None:
+        import torch
+
+        self.network, self.params = network, network.params
+        self.seed, self.at_once = seed, at_once
+        self.labels = torch.from_numpy(np.stack(labels))
+        self.states = _Cache(network, read, len(labels), at_once)
+        self.train, self.held_out = self._split(len(labels))
+        self.prompt = {
+            block: torch.from_numpy(value).to(network.backbone.device).requires_grad_()
+            for block, value in first_values(network, seed).items()
+        }
+        self.optimizer = torch.optim.Adam(self.prompt.values(), lr=self.params.learning_rate)
+        self.history = History()
+        self.best = self._snapshot()
+        if len(self.held_out):
+            self.history.held_out.append(self._criterion())
+
+    def run_epoch(self, epoch: int) -> None:
+        """One pass over the training images, in an order drawn from seed and epoch."""
+        import torch
+
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.train)
+        total = 0.0
+        for start in range(0, len(order), self.params.batch_size):
+            chosen = order[start : start + self.params.batch_size]
+            self.optimizer.zero_grad()
+            # The gradient of a batch is the sum of its parts' gradients; small passes suit a CPU's cache.
+            for part in _parts(chosen, self.at_once):
+                loss = self._loss(part)
+                if not torch.isfinite(loss):
+                    raise FitError(
+                        f"the prompt's loss is {loss.item()} in epoch {epoch + 1}; lower prompts.learning_rate "
+                        f"({self.params.learning_rate:g}) or raise prompts.temperature ({self.params.temperature:g})"
+                    )
+                (loss * (len(part) / len(chosen))).backward()  # type: ignore[no-untyped-call]
+                total += loss.item() * len(part)
+            torch.nn.utils.clip_grad_norm_(self.prompt.values(), self.params.clip)
+            self.optimizer.step()
+        self.history.loss.append(total / len(order))
+        if not len(self.held_out):
+            self._keep(epoch + 1)
+            return
+        value = self._criterion()
+        if value < min(self.history.held_out):
+            self._keep(epoch + 1)
+        self.history.held_out.append(value)
+
+    def store(self, folder: Path) -> None:
+        """Write the state; the history, whose length is the epoch, comes last and names it."""
+        epoch = len(self.history.loss)
+        arrays: dict[str, npt.NDArray[Any]] = {
+            f"best.{name}": value for name, value in self.best.arrays().items()
+        }
+        for block, parameter in self.prompt.items():
+            moments = self.optimizer.state[parameter]
+            arrays[f"prompt.{block}"] = parameter.detach().cpu().numpy()
+            arrays |= {f"{name}.{block}": moments[name].cpu().numpy() for name in _MOMENTS}
+        write_arrays(folder / f"epoch-{epoch:04d}.safetensors", arrays)
+        write_json(folder / "history.json", vars(self.history))
+        (folder / f"epoch-{epoch - 1:04d}.safetensors").unlink(missing_ok=True)
+
+    def restore(self, folder: Path) -> None:
+        """Go on from what `store` wrote, if anything."""
+        import torch
+
+        if not (folder / "history.json").is_file():
+            return
+        self.history = History(**read_json(folder / "history.json"))
+        arrays = read_arrays(folder / f"epoch-{len(self.history.loss):04d}.safetensors")
+        best = {
+            name.removeprefix("best."): value for name, value in arrays.items() if name.startswith("best.")
+        }
+        self.best = Prompt.of(self.params.kind, best)
+        with torch.no_grad():
+            for block, parameter in self.prompt.items():
+                parameter.copy_(torch.from_numpy(arrays[f"prompt.{block}"]))
+                self.optimizer.state[parameter] = {
+                    name: torch.from_numpy(arrays[f"{name}.{block}"]) for name in _MOMENTS
+                }
+
+    def _split(self, count: int) -> tuple[Indices, Indices]:
+        if self.params.stopping is Stopping.LAST:
+            return np.arange(count), np.arange(0)
+        held_out = max(_LEAST_HELD_OUT, round(self.params.held_out * count))
+        if count - held_out < 1:
+            raise FitError(
+                f"{count} training images are too few to hold {held_out} of them out; set prompts.stopping to last"
+            )
+        shuffled = np.random.default_rng([self.seed, count]).permutation(count)
+        return np.sort(shuffled[held_out:]), np.sort(shuffled[:held_out])
+
+    def _loss(self, chosen: Indices) -> "Tensor":
+        features = self._features(chosen)
+        labels = self.labels[chosen].to(features.device)
+        return structure_loss(features.float(), labels, self.params.loss, self.params.temperature)
+
+    def _features(self, chosen: Indices) -> "Tensor":
+        prompts = {block: value.expand(len(chosen), *value.shape) for block, value in self.prompt.items()}
+        with self.network.backbone.half():
+            return self.network.resume(self.states.batch(chosen), prompts)
+
+    def _criterion(self) -> float:
+        """The lower, the better the prompt does on held-out normal images."""
+        import torch
+
+        held_out = _parts(self.held_out, self.at_once)
+        with torch.no_grad():
+            if self.params.stopping is Stopping.LOSS:
+                return sum(self._loss(part).item() * len(part) for part in held_out) / len(self.held_out)
+            images = np.random.default_rng([self.seed, 0]).permutation(self.train)[:_COMPARED]
+            seen = torch.cat(
+                [self._features(part).flatten(0, 1).float() for part in _parts(images, self.at_once)]
+            )
+            seen = seen[np.random.default_rng([self.seed, 1]).permutation(len(seen))[:_SAMPLE]]
+            nearest, spread = 0.0, 0.0
+            for part in held_out:
+                distances = torch.cdist(self._features(part).flatten(0, 1).float(), seen)
+                nearest += distances.min(dim=1).values.sum().item()
+                spread += distances.mean(dim=1).sum().item()
+            return nearest / spread
+
+    def _keep(self, epochs: int) -> None:
+        self.best, self.history.kept = self._snapshot(), epochs
+
+    def _snapshot(self) -> Prompt:
+        values = {block: value.detach().cpu().numpy().copy() for block, value in self.prompt.items()}
+        return Prompt(self.params.kind, values)
+
+
+def _parts(images: Indices, size: int) -> list[Indices]:
+    return [images[start : start + size] for start in range(0, len(images), size)]
+
+
+class _Cache:
+    """What the images are at the first prompted block, computed once."""
+
+    def __init__(self, network: PromptedBackbone, read: Read, count: int, at_once: int) -> None:
+        self._device = network.backbone.device
+        self._levels: list[int] = []
+
+        def compute(images: list[npt.NDArray[np.uint8]]) -> tuple[Floats, ...]:
+            import torch
+
+            with torch.inference_mode(), network.backbone.half():
+                begun = network.enter(network.backbone.inputs(images))
+            self._levels = list(begun.levels)
+            return tuple(part.float().cpu().numpy() for part in (begun.state, *begun.levels.values()))
+
+        self._arrays = collect(compute, read, count, at_once)
+
+    def batch(self, chosen: Indices) -> Begun:
+        """The images chosen."""
+        import torch
+
+        state, *levels = (torch.from_numpy(array[chosen]).to(self._device) for array in self._arrays)
+        return Begun(state, dict(zip(self._levels, levels, strict=True)))

@@ -1,0 +1,1 @@
+"""Where the parts of an image are: label maps for structure-based contrastive learning (UCAD section 3.3)."""

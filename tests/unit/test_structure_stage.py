@@ -1,0 +1,156 @@
+"""The stage `masks`, its report and the picture of it."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evernorm.data.experience import Experience
+from evernorm.data.manifest import Manifest
+from evernorm.data.validate import validate
+from evernorm.params import Method, Params, StructureKind
+from evernorm.structure.report import Regions, report, warnings
+from evernorm.structure.segmenter import build_segmenter
+from evernorm.structure.store import load_labels
+from tasks.masks import masks
+from tasks.stage import Paths
+from tasks.structure_pictures import contact_sheet
+
+
+def test_regions_are_counted_without_the_background():
+    """Ids need not be consecutive."""
+    assert Regions(2, background=True) == Regions.of(np.array([[0, 7], [3, 7]], np.uint16))
+    assert Regions(0, background=True) == Regions.of(np.zeros((2, 2), np.uint16))
+    assert Regions(1, background=False) == Regions.of(np.ones((2, 2), np.uint16))
+
+
+def test_a_report_lists_images_without_parts():
+    """None, the whole, too many; an object on a background has two sides and is fine."""
+    images = {
+        "0.png": Regions(0, background=True),
+        "1.png": Regions(1, background=False),
+        "2.png": Regions(1, background=True),
+        "3.png": Regions(9, background=False),
+    }
+    found = report(StructureKind.SAM, images, max_regions=8)
+    expected = {
+        "schema": 1,
+        "structure": "sam",
+        "images": 4,
+        "max_regions": 8,
+        "regions": {"least": 0, "median": 1.0, "most": 9},
+        "without": ["0.png"],
+        "whole": ["1.png"],
+        "crowded": ["3.png"],
+    }
+    assert expected == json.loads(json.dumps(found))
+
+
+def test_warnings_are_sentences_for_a_person():
+    """One a kind, with the first paths; silence where all is well."""
+    fine = {f"{n}.png": Regions(5, background=False) for n in range(4)}
+    assert [] == warnings(report(StructureKind.SAM, fine, 200))
+    poor = {f"{n}.png": Regions(0, background=True) for n in range(5)} | {
+        "w.png": Regions(1, background=False)
+    }
+    assert [
+        "5 of 6 images have no region: 0.png, 1.png, 2.png, …",
+        "1 of 6 images has one region that is the whole image: w.png",
+    ] == warnings(report(StructureKind.SAM, poor, 200))
+    assert ["1 of 1 images has more than 2 regions: c.png"] == warnings(
+        report(StructureKind.SAM, {"c.png": Regions(3, background=False)}, 2)
+    )
+
+
+@pytest.fixture
+def workspace(tmp_path, draw_photos):
+    """A class with its manifests, as the data stage leaves it; one training image is plain grey."""
+    draw_photos(tmp_path / "data", names=("metal",), train=5, good=1, defective=1)
+    Image.new("RGB", (60, 40), "grey").save(tmp_path / "data/metal/train/good/000.png")
+    validated = validate(tmp_path / "data", ["metal"])["metal"]
+    paths = Paths(tmp_path)
+    validated.model_copy(update={"records": validated.train}).save(paths.training("metal"))
+    return paths
+
+
+@pytest.fixture(autouse=True)
+def methods(monkeypatch):
+    """Of the methods, UCAD alone asks for structure."""
+    parts = {method: SimpleNamespace(structured=method is Method.UCAD) for method in Method}
+    monkeypatch.setattr("tasks.masks.PARTS", parts)
+
+
+def params(method, **changes):
+    """Parameters of a method at a small size of segmentation."""
+    values = {"method": method, "masks": {"superpixels": {"size": 64}}, "features": {"device": "cpu"}}
+    return Params.model_validate({**values, **changes})
+
+
+def test_training_images_are_segmented(workspace, capsys):
+    """A label map an image, what the segmenter gives; report, lineage and choice beside them."""
+    chosen = params(Method.UCAD)
+    masks("metal", chosen, workspace)
+    folder = workspace.masks("metal")
+    experience = Experience.of(Manifest.load(workspace.training("metal")), workspace.data("metal"))
+    segmenter = build_segmenter(chosen.masks)
+    for path, image in zip(experience.paths, experience.images(), strict=True):
+        np.testing.assert_array_equal(segmenter.labels(image), load_labels(folder / "labels", path))
+    assert 5 == len([file for file in (folder / "labels").rglob("*") if file.is_file()])
+    assert {"structure": "superpixels"} == json.loads((folder / "choice.json").read_text())
+    found = json.loads((folder / "report.json").read_text())
+    assert ["train/good/000.png"] == found["whole"]
+    lineage = json.loads((folder / "lineage.json").read_text())
+    assert chosen.masks.model_dump(mode="json") == lineage["params"]
+    assert ["data/metal/train.json"] == list(lineage["inputs"])
+    told = "metal: 1 of 5 images has one region that is the whole image: train/good/000.png"
+    assert told in capsys.readouterr().err
+
+
+def test_the_stage_leaves_the_same_bytes_twice(workspace):
+    """So DVC sees no change where there is none."""
+
+    def run():
+        masks("metal", params(Method.UCAD), workspace)
+        files = sorted(file for file in workspace.masks("metal").rglob("*") if file.is_file())
+        return {file.name: file.read_bytes() for file in files}
+
+    assert run() == run()
+
+
+@pytest.mark.parametrize(
+    "chosen", [params(Method.PATCHCORE_CL), params(Method.UCAD, prompts={"kind": "none"})]
+)
+def test_who_needs_no_structure_leaves_a_line(tmp_path, chosen):
+    """Not even the training images are looked for."""
+    masks("metal", chosen, Paths(tmp_path))
+    folder = tmp_path / "masks/metal"
+    assert ["choice.json"] == [file.name for file in folder.iterdir()]
+    assert {"structure": "none"} == json.loads((folder / "choice.json").read_text())
+
+
+def test_the_sheet_shows_images_beside_their_parts(tmp_path):
+    """Twelve pairs at most; background black, one colour an id, white lines between."""
+    labels = np.zeros((40, 60), np.uint16)
+    labels[:20, 20:40], labels[20:, 20:40], labels[:, 40:] = 1, 2, 9
+    image = np.full((40, 60, 3), 77, np.uint8)
+    figure = contact_sheet([(image, labels)] * 13, "metal")
+    assert 12 == len(figure.axes)
+    assert "3 regions" == figure.axes[0].get_title()
+    shown = np.asarray(figure.axes[0].images[0].get_array())
+    assert (40, 120, 3) == shown.shape
+    np.testing.assert_array_equal(image, shown[:, :60])
+    mask = shown[:, 60:]
+    assert [0, 0, 0] == mask[10, 10].tolist()
+    assert [255, 255, 255] == mask[10, 20].tolist() == mask[20, 30].tolist()
+    colours = {tuple(mask[y, x].tolist()) for y, x in ((10, 30), (30, 30), (30, 50))}
+    assert 3 == len(colours)
+    assert not colours & {(0, 0, 0), (255, 255, 255)}
+    figure.savefig(tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").stat().st_size > 0
+
+
+def test_a_sheet_of_nothing_is_drawn():
+    """A class without training images has an empty sheet."""
+    assert [] == contact_sheet([], "metal").axes
