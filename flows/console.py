@@ -69,8 +69,10 @@ def show(summary: Summary, console: Console) -> None:
         ),
     ]
     if summary.unknown:
-        unknown = f"{_percent(summary.unknown.recognised)} recognised · {_percent(summary.unknown.false_rate)} of good images"
-        lines.insert(4, ("unknown products (each class left out)", f"{unknown} taken for one"))
+        rates = summary.unknown
+        recognised = f"{_percent(rates.recognised)} recognised (each class left out in turn)"
+        called = f"{_percent(rates.good_rate)} of good, {_percent(rates.defective_rate)} of defective images"
+        lines[4:4] = [("unknown products", recognised), ("called unknown though learned", called)]
     table = Table.grid(padding=(0, 2))
     for name, value in lines:
         table.add_row(Text(name, style="dim"), value)

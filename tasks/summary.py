@@ -68,14 +68,16 @@ class UnknownClass(_Part):
     """Of one class."""
 
     recognised: Figure
-    false_rate: Figure
+    good_rate: Figure
+    defective_rate: Figure
 
 
 class Unknown(_Part):
     """Products the bank never learned: each class in turn left out (`evernorm.unknown`)."""
 
     recognised: Figure
-    false_rate: Figure
+    good_rate: Figure
+    defective_rate: Figure
     per_class: dict[str, UnknownClass]
 
 

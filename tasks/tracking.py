@@ -248,7 +248,9 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, float | None]:
         "bank_bytes": metrics["bank_bytes"],
     }
     if metrics["unknown"]:
-        flat |= {f"unknown/{key}": metrics["unknown"][key] for key in ("recognised", "false_rate")}
+        flat |= {
+            f"unknown/{key}": metrics["unknown"][key] for key in ("recognised", "good_rate", "defective_rate")
+        }
     for group in ("mean", "pooled", "forgetting"):
         flat |= {f"{group}/{key}": value for key, value in metrics[group].items()}
     flat |= {f"oracle/{key}": value for key, value in metrics["oracle"].items() if key != "per_class"}

@@ -172,10 +172,10 @@ def report(detector: MemoryDetector, outcomes: Sequence[Outcome], pooled: PixelM
         oracle[outcome.name] = _figures(outcome.labels, outcome.oracle_scores, outcome.oracle_pixels)
     confusion = _confusion(detector, outcomes) if detector.routes else None
     unknown = None
-    if np.isfinite(detector.farthest).all():
+    if (rule := detector.unknown_rule) is not None:
         statistics = {outcome.name: outcome.statistics for outcome in outcomes}
-        normal = {outcome.name: ~outcome.labels for outcome in outcomes}
-        unknown = unknown_figures(statistics, normal, detector.classes, detector.farthest)
+        labels = {outcome.name: outcome.labels for outcome in outcomes}
+        unknown = unknown_figures(statistics, labels, detector.classes, rule)
     return {
         "per_class": per_class,
         "mean": _means(per_class),

@@ -176,9 +176,8 @@ class WeibullParams(_Group):
     engine: Engine = Engine.LIBMR
     tail_fraction: Annotated[float, Field(gt=0, le=1)] = 0.25
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    false_unknown_rate: Annotated[float, Field(gt=0, lt=1)] = (
-        0.01  # normal images taken for an unknown product
-    )
+    false_unknown_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01  # of normal images, at margin 0
+    unknown_margin: Annotated[float, Field(ge=0, le=1)] = 0.5  # from the tail to the nearest other class
 
 
 class EvaluateParams(_Group):

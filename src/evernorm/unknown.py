@@ -1,10 +1,13 @@
-"""How well images of products the bank never learned are recognised: each class in turn is left out.
+"""Products that the bank never learned: when an image is called unknown, and how often that is right.
 
-Entries are independent, so a bank without a class is a column less in the routing statistics, and nothing is
-learned or seen again.
+An image farther from the keys of its class than the class's own images are (the tail of its leave-one-out
+routing distances) is not normal. That alone does not make it another product: where normal images are alike,
+every defect lies in that tail. So the limit stands part of the way, on a logarithmic scale, from the tail to
+the nearest other class of the bank, which says how far apart products are.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,47 +15,88 @@ import numpy.typing as npt
 
 from evernorm.memory.search import Floats
 
-Rates = dict[str, float | None]
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class UnknownRule:
+    """The limits of a bank of T classes.
+
+    Attributes:
+        tails: ``[T]``, routing distance from which on an image is in the class's tail.
+        between: ``[T, T]``, routing distance from the keys of class t (row) to class s.
+        margin: Part of the way from the tail to the nearest other class; 0: the tail alone.
+    """
+
+    tails: Values
+    between: Floats
+    margin: float
+
+    @property
+    def limits(self) -> Values:
+        """Routing distance beyond which an image is none of class t, ``[T]``.
+
+        Infinite for a bank of one class with a margin: nothing tells how far another product would be.
+        """
+        if self.margin == 0:
+            return self.tails
+        apart = self.between.astype(np.float64) + np.diag(np.full(len(self.tails), np.inf))
+        nearest = apart.min(axis=1, initial=np.inf)
+        limits: Values = np.maximum(self.tails, self.tails ** (1 - self.margin) * nearest**self.margin)
+        return limits
+
+    def without(self, place: int) -> "UnknownRule":
+        """The rule of the bank that never learned this class."""
+        tails, between = np.delete(self.tails, place), np.delete(np.delete(self.between, place, 0), place, 1)
+        return UnknownRule(tails, between, self.margin)
+
+    def applies(self, distances: Floats) -> npt.NDArray[np.bool_]:
+        """Whether each image is unknown, bool ``[n]``, by its routing distances float32 ``[n, T]``."""
+        place = distances.argmin(axis=1)
+        beyond: npt.NDArray[np.bool_] = distances[np.arange(len(distances)), place] > self.limits[place]
+        return beyond
 
 
 def unknown_figures(
     statistics: Mapping[str, Floats],
-    normal: Mapping[str, npt.NDArray[np.bool_]],
+    labels: Mapping[str, npt.NDArray[np.bool_]],
     classes: Sequence[str],
-    farthest: npt.NDArray[np.float64],
+    rule: UnknownRule,
 ) -> dict[str, Any]:
     """Shares of test images that are called unknown, rightly and wrongly.
 
+    Entries are independent, so a bank without a class is a column less in the routing distances: each class in
+    turn is the unknown product, and nothing is learned or seen again.
+
     Args:
         statistics: Class of the images → float32 ``[n, T]``, their routing distances to the classes of the bank.
-        normal: Class of the images → bool ``[n]``, the images without a defect.
+        labels: Class of the images → bool ``[n]``, True = anomalous.
         classes: The T classes of the bank.
-        farthest: ``[T]``, the distance beyond which an image is unknown.
+        rule: Its rule.
 
     Returns:
-        Per class and as means over the classes: ``recognised``, the share of its images that the bank without it
-        calls unknown; ``false_rate``, the share of its normal images that the whole bank calls unknown. None where
-        there is no such image or no other class.
+        Per class, and as means over the classes: ``recognised``, the share of its images that the bank without it
+        calls unknown; ``good_rate`` and ``defective_rate``, the shares of its normal and of its anomalous images
+        that the whole bank calls unknown. None where there is no such image or no other class.
     """
-    per_class: dict[str, Rates] = {}
+    per_class: dict[str, dict[str, float | None]] = {}
     for name, distances in statistics.items():
-        others = np.array([each != name for each in classes], np.bool_)
+        place, called = list(classes).index(name), rule.applies(distances)
+        without = np.delete(distances, place, axis=1)
         per_class[name] = {
-            "recognised": _share(distances[:, others], farthest[others]),
-            "false_rate": _share(distances[normal[name]], farthest),
+            "recognised": _share(rule.without(place).applies(without)) if without.size else None,
+            "good_rate": _share(called[~labels[name]]),
+            "defective_rate": _share(called[labels[name]]),
         }
-    means = {
-        rate: _mean([figures[rate] for figures in per_class.values()])
-        for rate in ("recognised", "false_rate")
+    rates = ("recognised", "good_rate", "defective_rate")
+    return {
+        "per_class": per_class,
+        **{rate: _mean([each[rate] for each in per_class.values()]) for rate in rates},
     }
-    return {"per_class": per_class, **means}
 
 
-def _share(distances: Floats, farthest: npt.NDArray[np.float64]) -> float | None:
-    if 0 in distances.shape:
-        return None
-    nearest = distances.argmin(axis=1)
-    return float((distances[np.arange(len(distances)), nearest] > farthest[nearest]).mean())
+def _share(called: npt.NDArray[np.bool_]) -> float | None:
+    return float(called.mean()) if called.size else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

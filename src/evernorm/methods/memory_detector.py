@@ -31,6 +31,7 @@ from evernorm.methods.remembered import Remembered, Settings, Visible
 from evernorm.methods.seen import Seen, StoredSeen, Unprompted
 from evernorm.params import Device, Method
 from evernorm.scoring import anomaly_map, image_scores
+from evernorm.unknown import UnknownRule
 
 SCHEMA = 1
 IMAGES_AT_ONCE = 16  # images routed together; bounds the memory of a prediction
@@ -218,7 +219,8 @@ class MemoryDetector(ContinualDetector):
             raw[chosen] = self._image_scores(
                 found.features[chosen], found.distances[chosen], found.nearest[chosen], place
             )
-        unknown = found.statistics[np.arange(len(raw)), found.place] > self.farthest[found.place]
+        rule = self.unknown_rule
+        unknown = rule.applies(found.statistics) if rule else np.zeros(len(raw), np.bool_)
         return Scored(found.place, unknown, raw, found.distances, found.statistics)
 
     def find(self, seen: Seen, known: Floats | None = None) -> Found:
@@ -231,9 +233,9 @@ class MemoryDetector(ContinualDetector):
         return Found(routed.place, seen.frozen, routed.distances, routed.nearest, routed.bounds)
 
     @property
-    def farthest(self) -> npt.NDArray[np.float64]:
-        """Routing statistic beyond which an image shows none of the visible classes, ``[T]``: here there is no such limit."""
-        return np.full(len(self.visible), np.inf)
+    def unknown_rule(self) -> UnknownRule | None:
+        """When an image shows no class that the bank knows; a bank without keys does not ask."""
+        return None
 
     def score_in(self, seen: Seen, place: int) -> tuple[Floats, Floats]:
         """Score images in a given class's memory ("oracle"): raw scores ``[n]`` and patch distances ``[n, P]``."""

@@ -28,6 +28,7 @@ from evernorm.methods.seen import Prompted, Seen, StoredSeen
 from evernorm.params import Device, Method
 from evernorm.structure.grid import to_grid
 from evernorm.structure.segmenter import build_segmenter
+from evernorm.unknown import UnknownRule
 
 
 class Ucad(MemoryDetector):
@@ -102,7 +103,8 @@ class Ucad(MemoryDetector):
                 f"prompts.kind {self.settings.prompts.kind.value}; learn it again with these parameters"
             )
         super().append(remembered)
-        vars(self).pop("_keys", None)
+        for derived in ("_keys", "unknown_rule"):
+            vars(self).pop(derived, None)
 
     @property
     def no_prompt(self) -> Prompt:
@@ -174,8 +176,10 @@ class Ucad(MemoryDetector):
             )
         return Found(place, features, distances, nearest, statistics)
 
-    @property
-    def farthest(self) -> npt.NDArray[np.float64]:
-        """The routing distances that are in the tail of each class's own, ``[T]``."""
+    @cached_property
+    def unknown_rule(self) -> UnknownRule:
+        """The tails of the classes, and how far the classes are from one another."""
         tails = [known.calibrations.routing for known in self.remembered]
-        return np.array([tail.threshold if tail else np.inf for tail in tails])
+        limits = np.array([tail.threshold if tail else np.inf for tail in tails])
+        between = [key_distances(keys[None], self._keys, self.backbone.device)[0] for keys in self._keys]
+        return UnknownRule(limits, np.array(between).T, self.settings.weibull.unknown_margin)

@@ -32,11 +32,8 @@ class SuperpixelSegmenter:
         from skimage.segmentation import felzenszwalb
 
         height, width = image.shape[:2]
-        size = self.params.size
-        shape = (
-            max(1, round(height * size / max(height, width))),
-            max(1, round(width * size / max(height, width))),
-        )
+        scale = self.params.size / max(height, width)
+        shape = max(1, round(height * scale)), max(1, round(width * scale))
         small = Image.fromarray(image).resize(shape[::-1], Image.Resampling.BILINEAR)
         regions = felzenszwalb(
             np.asarray(small),
