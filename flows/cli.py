@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from evernorm.errors import EvernormError
+from evernorm.errors import EvernormError, ParamsError
 
 app = typer.Typer(
     help="Detects defects in product images; learns one class after another and forgets none.",
@@ -81,6 +81,18 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
 
 
 @app.command()
+def forget(
+    name: Annotated[str, typer.Argument(metavar="CLASS", help="The class to forget.")],
+    reason: Annotated[str, typer.Option(help="Why; kept in Git and with the registered version.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Remove a class from the bank, as if it had never been learned."""
+    from flows.run import forget_in_workspace
+
+    forget_in_workspace(workspace, name, reason)
+
+
+@app.command()
 def compare(
     data: Annotated[Path, typer.Option("--data", help="A folder of classes.")],
     workspace: WorkspaceOption = Path("evernorm-comparison"),
@@ -96,6 +108,31 @@ def compare(
     from flows.compare import compare_methods
 
     compare_methods(data, workspace, _names(order), settings or [], out)
+
+
+@app.command()
+def ablate(
+    data: Annotated[Path, typer.Option("--data", help="A folder of classes.")],
+    workspace: WorkspaceOption = Path("evernorm-ablation"),
+    order: Annotated[str | None, typer.Option(help="Classes in the order to learn them, a,b,c.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter all variants share; repeatable.")
+    ] = None,
+    tables: Annotated[
+        str, typer.Option(help="6: prompts, 7: rows, 8: feature level, training: how prompts are trained.")
+    ] = "6,7,8,training",
+    seeds: Annotated[str, typer.Option(help="Seeds of the training, a,b,c.")] = "0",
+    out: Annotated[
+        Path | None, typer.Option(help="Where table and summaries go; default: in the workspace.")
+    ] = None,
+) -> None:
+    """Learn the same stream with UCAD and with parts of it changed or left out, and print a table."""
+    from flows.ablate import ablate as run_ablation
+
+    numbers = [int(seed) for seed in _names(seeds) or [] if seed.isdecimal()]
+    if not numbers or len(numbers) != len(_names(seeds) or []):
+        raise ParamsError(f"--seeds {seeds!r}: expected numbers, as in 0,1,2")
+    run_ablation(data, workspace, _names(order), settings or [], _names(tables) or [], numbers, out)
 
 
 @app.command()

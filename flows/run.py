@@ -1,12 +1,13 @@
-"""From a folder of classes to a learned stream: check everything, then bring in, then learn."""
+"""What the commands that change a workspace do: check everything, then run the flow, then tell."""
 
 import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from rich.console import Console
 
@@ -14,8 +15,7 @@ from evernorm.errors import ParamsError, PipelineError
 from evernorm.params import Params, chain, override, parse_params
 from flows.environment import prepare
 
-if TYPE_CHECKING:
-    from flows.learn import Learned
+T = TypeVar("T")
 
 
 def learn_folder(
@@ -45,23 +45,24 @@ def learn_folder(
     prepare(root)
 
     from tasks.data import bring_in  # Prefect makes its home in the workspace when it is imported
+    from tasks.forget import forgotten
 
     with workspace.locked():
+        again = [each for each in forgotten(workspace) if each.name in manifests]
         changed = bring_in(workspace, data, manifests)
         workspace.configure(settings, stream)
     images = sum(len(manifests[name].records) for name in changed)
     console.print(
         f"{len(manifests)} classes, {len(changed)} new or changed ({images} images) → {workspace.root}"
     )
+    for each in again:
+        console.print(f"{each.name} was forgotten ({each.reason}) and is learned again", markup=False)
     learn_workspace(workspace.root, summary_file)
 
 
 def learn_workspace(root: Path, summary_file: Path | None) -> None:
     """Learn what the workspace's stream names and show the summary."""
     prepare(root)
-    import httpx
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
     from evernorm.files import write_bytes
     from flows.console import show
     from flows.learn import learn_stream
@@ -69,23 +70,8 @@ def learn_workspace(root: Path, summary_file: Path | None) -> None:
     from tasks.tracking import tracking_uri
     from tasks.workspace import Workspace
 
-    def run() -> "list[Learned]":
-        # The heartbeat costs a second at the end of every flow and watches for lost workers, not for us.
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            return learn_stream(root)
-
     console = Console(highlight=False)
-    signal.signal(signal.SIGINT, _stop)
-    try:
-        # In a thread: in the main one DVC ignores Ctrl-C while a stage runs, and `_stop` would not be called.
-        with ThreadPoolExecutor(1) as pool:
-            learned = pool.submit(run).result()
-    except (httpx.HTTPError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "Failed to reach API" not in str(error):
-            raise
-        raise PipelineError(
-            "no Prefect server answers; check PREFECT_API_URL, or unset it to start one here"
-        ) from error
+    learned = _run_flow(lambda: learn_stream(root))
     if not learned:
         console.print("The stream is empty; there is nothing to learn.")
         return
@@ -100,6 +86,52 @@ def learn_workspace(root: Path, summary_file: Path | None) -> None:
         console.print(f"Prefect: PREFECT_HOME={home} {scripts / 'prefect'} server start", soft_wrap=True)
     if summary_file is not None:
         write_bytes(summary_file, (summary.model_dump_json(indent=2) + "\n").encode())
+
+
+def forget_in_workspace(root: Path, name: str, reason: str) -> None:
+    """Forget a class and say what is left of it where.
+
+    Raises:
+        EvernormError: Anything the user can cure; nothing has changed if the class cannot be forgotten.
+    """
+    prepare(root)
+    from tasks.workspace import Workspace
+
+    workspace = Workspace.open(root)  # before Prefect is imported, which would make its home there
+
+    from flows.forget import forget_class, show_forgotten
+    from tasks.forget import check
+
+    check(workspace, name, reason)
+    forgot, registered = _run_flow(lambda: forget_class(workspace.root, name, reason))
+    show_forgotten(workspace, forgot, registered)
+
+
+def _run_flow(run: Callable[[], T]) -> T:
+    """Run a flow so that Ctrl-C ends it at once.
+
+    Raises:
+        PipelineError: No Prefect server answers.
+    """
+    import httpx
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    def quietly() -> T:
+        # The heartbeat costs a second at the end of every flow and watches for lost workers, not for us.
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            return run()
+
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        # In a thread: in the main one DVC ignores Ctrl-C while a stage runs, and `_stop` would not be called.
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(quietly).result()
+    except (httpx.HTTPError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "Failed to reach API" not in str(error):
+            raise
+        raise PipelineError(
+            "no Prefect server answers; check PREFECT_API_URL, or unset it to start one here"
+        ) from error
 
 
 def _stop(_signal: int, _frame: object) -> None:

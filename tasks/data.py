@@ -7,6 +7,7 @@ from pathlib import Path
 
 from evernorm.data.manifest import Manifest
 from evernorm.errors import StateError
+from tasks.forget import learn_again, refuse_unfinished
 from tasks.pipeline import track
 from tasks.workspace import Workspace
 
@@ -14,13 +15,18 @@ from tasks.workspace import Workspace
 def bring_in(workspace: Workspace, source: Path, manifests: Mapping[str, Manifest]) -> list[str]:
     """Copy validated classes into ``data/<class>`` and put them under DVC; return the names that are new or changed.
 
-    A class whose images are already there is left alone.
+    A class whose images are already there is left alone; one that was forgotten is so no longer.
 
     Args:
         workspace: Where to.
         source: The folder of classes.
         manifests: What `evernorm.data.validate` found there.
+
+    Raises:
+        PipelineError: Another class is only half forgotten.
     """
+    refuse_unfinished(workspace)
+    learn_again(workspace, manifests)
     changed = [name for name, manifest in manifests.items() if _stored(workspace, name) != manifest]
     for name in changed:
         # Without its .dvc file a class counts as not yet added, whatever happens before `track` ends.

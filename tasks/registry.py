@@ -1,7 +1,7 @@
 """MLflow's model registry: one version an experience, a gate, and who is champion."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from evernorm.errors import RegistryError
 from evernorm.files import read_json
 from evernorm.params import GateParams
 from tasks.faults import is_passing, mlflow_faults
+from tasks.forget import Forgotten, forgotten
 from tasks.tracking import Recorded, client_of, tracking_uri
 from tasks.workspace import Workspace
 
@@ -53,10 +54,17 @@ class Registered:
     retry_delay_seconds=[1, 3, 10],
     retry_condition_fn=is_passing,
 )
-def register(root: Path, name: str, recorded: Recorded) -> Registered:
+def register(root: Path, name: str, recorded: Recorded, forgot: Forgotten | None = None) -> Registered:
     """Register the bank of an experience as a version, make it candidate, and let the gate decide.
 
     A version that an earlier try registered is found by its run and not registered again.
+
+    Args:
+        root: The workspace.
+        name: The class of the experience.
+        recorded: Its runs.
+        forgot: What has just been forgotten: the bank that remains is a version of its own, tagged with it, also
+            where an earlier version holds the same bank.
 
     Raises:
         PassingError: MLflow is out of reach.
@@ -64,16 +72,16 @@ def register(root: Path, name: str, recorded: Recorded) -> Registered:
     """
     workspace = Workspace.open(root)
     with mlflow_faults(tracking_uri(workspace)):
-        return _register(workspace, name, recorded)
+        return _register(workspace, name, recorded, forgot)
 
 
-def _register(workspace: Workspace, name: str, recorded: Recorded) -> Registered:
+def _register(workspace: Workspace, name: str, recorded: Recorded, forgot: Forgotten | None) -> Registered:
     client = client_of(workspace)
     champion = champion_of(client)
-    version = _version_of(client, recorded.run) or _create(client, workspace, name, recorded)
+    version = _version_of(client, recorded.run, forgot) or _create(client, workspace, name, recorded, forgot)
     metrics = read_json(workspace.paths.metrics(name))
     stands = champion is not None and champion.version == version.version
-    lost = _lost(metrics, champion)
+    lost = _lost(metrics, champion, {each.name for each in forgotten(workspace)})
     # Decided afresh each time: bounds may have changed, and a parameter changed back brings its bank back.
     reasons = refusals(metrics, workspace.params.gate)
     if (
@@ -97,10 +105,26 @@ def _register(workspace: Workspace, name: str, recorded: Recorded) -> Registered
     )
 
 
-def _lost(metrics: Mapping[str, Any], champion: "ModelVersion | None") -> list[str]:
-    """Classes that the champion knows and the candidate does not."""
-    known = champion.tags.get("evernorm.classes", "") if champion is not None else ""
-    return [each for each in known.split(",") if each and each not in metrics["classes"]]
+def _lost(metrics: Mapping[str, Any], champion: "ModelVersion | None", on_purpose: Set[str]) -> list[str]:
+    """Classes that the champion knows and the candidate does not, but for those forgotten on purpose."""
+    known = _classes(champion) if champion is not None else []
+    return [each for each in known if each not in on_purpose and each not in metrics["classes"]]
+
+
+def _classes(version: "ModelVersion") -> list[str]:
+    return [each for each in version.tags.get("evernorm.classes", "").split(",") if each]
+
+
+def versions_that_know(workspace: Workspace, name: str) -> list[str]:
+    """The registered versions whose bank holds a class, in order.
+
+    Raises:
+        PassingError: MLflow is out of reach.
+        RegistryError: MLflow refuses.
+    """
+    with mlflow_faults(tracking_uri(workspace)):
+        found = client_of(workspace).search_model_versions(f"name = '{MODEL}'")
+    return [str(number) for number in sorted(int(each.version) for each in found if name in _classes(each))]
 
 
 def refusals(metrics: Mapping[str, Any], gate: GateParams) -> list[str]:
@@ -154,12 +178,32 @@ def promote(client: "MlflowClient", version: str, *, seen: str | None) -> None:
     )
 
 
-def _version_of(client: "MlflowClient", run_id: str) -> "ModelVersion | None":
+def _version_of(
+    client: "MlflowClient", run_id: str, forgot: Forgotten | None = None
+) -> "ModelVersion | None":
+    """The newest version of a run; where something was forgotten, the one that was made for it."""
     found = client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
-    return min(found, key=lambda version: int(version.version)) if found else None
+    wanted = _tags(forgot).items()
+    return max(
+        (version for version in found if wanted <= version.tags.items()),
+        key=lambda version: int(version.version),
+        default=None,
+    )
 
 
-def _create(client: "MlflowClient", workspace: Workspace, name: str, recorded: Recorded) -> "ModelVersion":
+def _tags(forgot: Forgotten | None) -> dict[str, str]:
+    if forgot is None:
+        return {}
+    return {
+        "evernorm.forgot": forgot.name,
+        "evernorm.reason": forgot.reason,
+        "evernorm.forgot_at": forgot.at,
+    }
+
+
+def _create(
+    client: "MlflowClient", workspace: Workspace, name: str, recorded: Recorded, forgot: Forgotten | None
+) -> "ModelVersion":
     from mlflow.exceptions import MlflowException
 
     try:
@@ -167,9 +211,10 @@ def _create(client: "MlflowClient", workspace: Workspace, name: str, recorded: R
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    with tempfile.TemporaryDirectory() as folder:
-        _save_model(Path(folder) / "bank", workspace, name)
-        client.log_artifacts(recorded.run, str(Path(folder) / "bank"), "bank")
+    if _version_of(client, recorded.run) is None:  # otherwise the run holds this bank already
+        with tempfile.TemporaryDirectory() as folder:
+            _save_model(Path(folder) / "bank", workspace, name)
+            client.log_artifacts(recorded.run, str(Path(folder) / "bank"), "bank")
     artifacts = client.get_run(recorded.run).info.artifact_uri
     return client.create_model_version(
         MODEL,
@@ -179,8 +224,9 @@ def _create(client: "MlflowClient", workspace: Workspace, name: str, recorded: R
             "evernorm.class": name,
             "evernorm.classes": ",".join(read_json(workspace.paths.metrics(name))["classes"]),
             "evernorm.git_commit": workspace.head,
+            **_tags(forgot),
         },
-        description=f"after learning {name}",
+        description=f"after forgetting {forgot.name}" if forgot else f"after learning {name}",
     )
 
 

@@ -146,6 +146,37 @@ def _record(workspace: Workspace, name: str, stage_runs: Sequence[StageRun]) -> 
     return Recorded(parent_id, run_id)
 
 
+@task(task_run_name="record variant {variant}", cache_policy=NO_CACHE)
+def record_variant(root: Path, variant: str, summary_file: Path) -> str:
+    """Make a run of a variant of an ablation: its parameters, its last figures, its summary; found again, not repeated.
+
+    Returns:
+        The run.
+
+    Raises:
+        PassingError: MLflow is out of reach.
+        RegistryError: MLflow refuses.
+    """
+    workspace = Workspace.open(root)
+    with mlflow_faults(tracking_uri(workspace)):
+        client = client_of(workspace)
+        params, metrics = workspace.params, read_json(workspace.paths.metrics(workspace.params.order[-1]))
+        digest = sha256_json([variant, result_params(params), metrics])
+        run = _find_or_create(
+            client,
+            experiment_of(client, workspace),
+            key=f"variant:{workspace.identity}:{digest}",
+            name=f"{variant}, seed {params.seed}",
+            tags={"evernorm.kind": "variant", "evernorm.variant": variant},
+        )
+        run_id = str(run.info.run_id)
+        _log_params(client, run_id, _flat(result_params(params)))
+        _log_metrics(client, run_id, _figures(metrics), 0)
+        client.log_artifact(run_id, str(summary_file))
+        client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
 def stage_seconds(client: "MlflowClient", run_id: str) -> dict[str, float]:
     """What each stage of an experience took when it ran."""
     figures = client.get_run(run_id).data.metrics

@@ -20,9 +20,9 @@ from tasks.stage import Paths
 
 MARKER = ".evernorm/workspace.json"
 _IGNORED = "/.evernorm/\n/.prefect/\n/mlflow.db*\n/mlartifacts/\n*.tmp\n"
-_FILES = ("params.yaml", "dvc.yaml", "dvc.lock", ".gitignore", ".dvcignore", ".dvc")
+_FILES = ("params.yaml", "dvc.yaml", "dvc.lock", "forgotten.json", ".gitignore", ".dvcignore", ".dvc")
 # What is heavy in these is ignored by the .gitignore files that DVC keeps there.
-_FOLDERS = ("data", "masks", "bank", "features", "models", "metrics")
+FOLDERS = ("data", "masks", "bank", "features", "models", "metrics")
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,6 @@ class Workspace:
         Raises:
             ParamsError: Any of it is wrong; nothing is written then.
         """
-        from ruamel.yaml import YAML
-
-        yaml = YAML()
-        yaml.preserve_quotes = True
         path = self.root / "params.yaml"
         old = load_params(path).model_dump(mode="json")
         new = override(old, settings)
@@ -96,12 +92,8 @@ class Workspace:
             new["stream"] = chain(order)
         params = parse_params(new)
         if new != old:
-            with path.open(encoding="utf-8") as stream:
-                tree = yaml.load(stream)
-            _merge(tree, params.model_dump(mode="json"), old)
-            text = io.StringIO()
-            yaml.dump(tree, text)
-            write_bytes(path, text.getvalue().encode())
+            with edited(path) as tree:
+                _merge(tree, params.model_dump(mode="json"), old)
         return params
 
     @contextmanager
@@ -135,7 +127,7 @@ class Workspace:
         """
         # The workspace is locked, so an index lock is what a killed run left.
         (self.root / ".git" / "index.lock").unlink(missing_ok=True)
-        self.git("add", "-A", "--", *[name for name in (*_FILES, *_FOLDERS) if (self.root / name).exists()])
+        self.git("add", "-A", "--", *[name for name in (*_FILES, *FOLDERS) if (self.root / name).exists()])
         if self.git("diff", "--cached", "--name-only"):
             self.git("commit", "-q", "-m", message)
         return self.head
@@ -194,12 +186,30 @@ class Workspace:
         (self.root / ".evernorm" / "creating").unlink()
 
 
+@contextmanager
+def edited(path: Path) -> Iterator[Any]:
+    """The content of a YAML file, to be changed in place and written back; comments stay."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    with path.open(encoding="utf-8") as stream:
+        tree = yaml.load(stream)
+    yield tree
+    text = io.StringIO()
+    yaml.dump(tree, text)
+    write_bytes(path, text.getvalue().encode())
+
+
 def _merge(tree: Any, new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
     """Put changed values into a commented tree."""
+    for key in old.keys() - new.keys():  # a class that left the stream
+        tree.pop(key, None)
     for key, value in new.items():
         if value == old.get(key):
             continue
-        if isinstance(value, Mapping) and key != "stream" and isinstance(tree.get(key), Mapping):
+        # An empty mapping is replaced: its `{}` would keep what comes into it on one line.
+        if isinstance(value, Mapping) and isinstance(tree.get(key), Mapping) and tree[key]:
             _merge(tree[key], value, old.get(key, {}))
         else:
             tree[key] = value

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from evernorm.data import synthetic
@@ -18,6 +19,21 @@ from evernorm.params import Engine, FeatureParams, KnowledgeParams, Routing, Wei
 def backbone() -> TimmBackbone:
     """EfficientNet-lite0 with its packaged weights, 8 × 8 patches of 152 columns."""
     return build_backbone(FeatureParams(image_size=64))
+
+
+@pytest.fixture(scope="session")
+def tiny_vit() -> TimmBackbone:
+    """A vision transformer of 6 blocks of 64 channels, 4 × 4 patches, levels 2 and 5.
+
+    Its weights are drawn five times wider than timm's, so that patches and attention differ visibly.
+    """
+    params = FeatureParams(backbone="test_vit", image_size=64, layers=(2, 5), weights="random")
+    backbone = build_backbone(params)
+    with torch.no_grad():
+        for weight in backbone.network.parameters():
+            if weight.ndim > 1:
+                weight.mul_(5)
+    return backbone
 
 
 @pytest.fixture(scope="session")

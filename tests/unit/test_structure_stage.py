@@ -1,7 +1,6 @@
 """The stage `masks`, its report and the picture of it."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -73,13 +72,6 @@ def workspace(tmp_path, draw_photos):
     paths = Paths(tmp_path)
     validated.model_copy(update={"records": validated.train}).save(paths.training("metal"))
     return paths
-
-
-@pytest.fixture(autouse=True)
-def methods(monkeypatch):
-    """Of the methods, UCAD alone asks for structure."""
-    parts = {method: SimpleNamespace(structured=method is Method.UCAD) for method in Method}
-    monkeypatch.setattr("tasks.masks.PARTS", parts)
 
 
 def params(method, **changes):

@@ -231,6 +231,15 @@ def default_layers(network: "nn.Module") -> tuple[int, ...]:
     return (min(5, len(strides) - 1),)
 
 
+def single_levels(name: str) -> tuple[int, ...]:
+    """Levels to compare one by one (UCAD Table 8): blocks 1, 3, … 9 of a transformer, strides 4 to 16 of a pyramid."""
+    info: Any = _create(name, 224).feature_info
+    strides = [level["reduction"] for level in info]
+    if len(set(strides)) == len(strides):
+        return tuple(level for level, stride in enumerate(strides) if 4 <= stride <= 16)
+    return tuple(range(1, min(10, len(strides)), 2))
+
+
 def _cut(network: "nn.Module", layers: Sequence[int], name: str) -> "nn.Module":
     cut: Any = network
     levels = len(getattr(network, "feature_info", []))

@@ -1,0 +1,178 @@
+"""Whether trained prompts find more defects than none at the same number of rows, and what they cost.
+
+A coreset of 196 rows depends on the row it starts from by more than prompts change it. So prompts and no prompts
+are compared in pairs: the same class, images and starts, over several starts and several seeds of the training.
+The true class is given, so that nothing but prompt and rows differs.
+
+The cost of training is compared with its floor, the forward and backward passes alone, timed in the same run.
+
+    python benchmarks/prompts.py --data FOLDER [--seeds 3] [--starts 5] [--rows 196 784] [--epochs 25]
+        [--structure superpixels|features] [--set prompts.loss=linear ...] [--classes a,b] [--out FILE]
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from evernorm.data.experience import Experience, TestView
+from evernorm.data.readers import read_classes
+from evernorm.data.validate import validate
+from evernorm.features.backbone import build_backbone
+from evernorm.features.contrastive import structure_loss
+from evernorm.features.extract import Read, collect
+from evernorm.features.prompt_training import first_values, train_prompt
+from evernorm.features.prompted import PromptedBackbone
+from evernorm.features.prompts import Prompt
+from evernorm.memory.coreset import greedy_k_centre
+from evernorm.memory.search import NearestRows
+from evernorm.metrics.image import auroc
+from evernorm.metrics.pixel import PixelMetrics
+from evernorm.params import Params, override, parse_params
+from evernorm.scoring import anomaly_map, image_scores
+from evernorm.structure.grid import to_grid
+from evernorm.structure.segmenter import build_segmenter
+
+Floats = npt.NDArray[np.float32]
+Labels = list[npt.NDArray[np.int64]]
+
+
+def main() -> None:
+    """Print a line a class and size, then the means."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="a folder of classes")
+    parser.add_argument("--classes", help="a,b,c; all without it")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--starts", type=int, default=5)
+    parser.add_argument("--rows", type=int, nargs="+", default=[196, 784])
+    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--structure", choices=["superpixels", "features"], default="superpixels")
+    parser.add_argument("--set", action="append", default=[], dest="settings", help="a parameter, key=value")
+    parser.add_argument("--out", type=Path, help="append every figure here, one JSON object a line")
+    options = parser.parse_args()
+    settings = [*options.settings, f"prompts.epochs={options.epochs}"]
+    params = parse_params(override(Params().model_dump(mode="json"), settings))
+    names = options.classes.split(",") if options.classes else sorted(read_classes(options.data))
+    manifests = validate(options.data, names)
+    network = PromptedBackbone(build_backbone(params.features), params.prompts)
+    gains: dict[tuple[int, str], list[float]] = {}
+    for name in names:
+        train = Experience.of(manifests[name], options.data / name)
+        test = TestView.of(manifests[name], options.data / name)
+        labels = parts(options.structure, params, network, train)
+        none = Prompt(params.prompts.kind, first_values(network, 0))
+        without = figures(network, none, train, test, options.rows, options.starts)
+        report(options.out, name, None, without)
+        for seed in range(options.seeds):
+            started = time.perf_counter()
+            prompt, history = train_prompt(network, train.read, labels, seed)
+            seconds = time.perf_counter() - started
+            floor = options.epochs * len(train) * passes(network, train.read, labels)
+            trained = figures(network, prompt, train, test, options.rows, options.starts)
+            report(options.out, name, seed, trained, history.kept)
+            print(
+                f"{name} seed {seed}: training {seconds:.0f} s, {seconds / floor:.2f} x its floor", flush=True
+            )
+            for key, values in trained.items():
+                gains.setdefault((key[0], key[1]), []).extend(np.subtract(values, without[key]).tolist())
+                line = f"  {key[0]} rows, {key[1]}: {np.mean(without[key]):.3f} without, {np.mean(values):.3f} with prompts"
+                print(line, flush=True)
+    for (rows, figure), differences in gains.items():
+        spread = np.std(differences, ddof=1) / len(differences) ** 0.5
+        print(
+            f"{rows} rows, {figure}: prompts change it by {np.mean(differences):+.4f} (standard error {spread:.4f})"
+        )
+
+
+def parts(structure: str, params: Params, network: PromptedBackbone, train: Experience) -> Labels:
+    """The part of each patch: superpixels, or clusters of the frozen features (k-means, k = 10)."""
+    if structure == "superpixels":
+        segmenter = build_segmenter(params.masks)
+        return [to_grid(segmenter.labels(image), network.backbone.grid) for image in train.images()]
+    from sklearn.cluster import KMeans
+
+    features = np.concatenate([network.backbone.features([image]) for image in train.images()])
+    unit = features / np.linalg.norm(features, axis=2, keepdims=True)
+    flat = unit.reshape(-1, unit.shape[2])
+    clusters = KMeans(10, n_init=3, random_state=0).fit(flat[::7])
+    return list(clusters.predict(flat).reshape(unit.shape[:2]).astype(np.int64))
+
+
+def passes(network: PromptedBackbone, read: Read, labels: Labels, images: int = 40, size: int = 4) -> float:
+    """Seconds an image of the forward and backward passes alone: network and loss, inputs ready in memory."""
+    import torch
+
+    params = network.params
+    with torch.inference_mode():
+        begun = network.enter(network.backbone.inputs([read(i) for i in range(size)]))
+    begun = type(begun)(begun.state.clone(), {level: kept.clone() for level, kept in begun.levels.items()})
+    prompts = {
+        block: torch.from_numpy(value).requires_grad_() for block, value in first_values(network, 0).items()
+    }
+    truth = torch.from_numpy(np.stack(labels[:size]))
+    started = 0.0
+    for turn in range(1 + images // size):
+        if turn == 1:  # the first is for warming up
+            started = time.perf_counter()
+        features = network.resume(begun, {b: p.expand(size, *p.shape) for b, p in prompts.items()})
+        structure_loss(features, truth, params.loss, params.temperature).backward()
+    return (time.perf_counter() - started) / images
+
+
+def figures(
+    network: PromptedBackbone,
+    prompt: Prompt,
+    train: Experience,
+    test: TestView,
+    sizes: Sequence[int],
+    starts: int,
+) -> dict[tuple[int, str], list[float]]:
+    """Image AUROC, and pixel AP where there are masks, of each start, by number of rows."""
+
+    def see(images: list[npt.NDArray[np.uint8]]) -> tuple[Floats]:
+        return (network.finish(network.begin(images)[0], [prompt] * len(images)),)
+
+    (normal,), (seen,) = collect(see, train.read, len(train), 4), collect(see, test.read, len(test), 4)
+    flat, queries = normal.reshape(-1, normal.shape[2]), seen.reshape(-1, seen.shape[2])
+    found: dict[tuple[int, str], list[float]] = {}
+    for size in sizes:
+        for start in np.random.default_rng(7).integers(0, len(flat), starts):
+            memory = NearestRows(flat[greedy_k_centre(flat, size, start=int(start))])
+            distances, nearest = (part.reshape(seen.shape[:2]) for part in memory.nearest(queries))
+            scores = image_scores(seen, distances, nearest, memory, 9)
+            found.setdefault((size, "image AUROC"), []).append(
+                auroc(test.labels, scores.astype(np.float64)) or 0.5
+            )
+            if any(record.mask for record in test.records):
+                found.setdefault((size, "pixel AP"), []).append(pixel_ap(network, test, distances))
+    return found
+
+
+def pixel_ap(network: PromptedBackbone, test: TestView, distances: Floats) -> float:
+    """Over the images whose mask is known."""
+    pixels = PixelMetrics(0.3)
+    for number in range(len(test)):
+        if (mask := test.mask(number)) is not None:
+            backbone = network.backbone
+            pixels.update(
+                anomaly_map(distances[number], backbone.grid, backbone.preprocess.size, mask.shape), mask
+            )
+    return pixels.compute().ap or 0.0
+
+
+def report(
+    out: Path | None, name: str, seed: int | None, found: dict[tuple[int, str], list[float]], kept: int = 0
+) -> None:
+    """Append the figures to a file."""
+    if out is not None:
+        values = {f"{rows} {figure}": each for (rows, figure), each in found.items()}
+        with out.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"class": name, "seed": seed, "kept": kept, **values}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
