@@ -1,4 +1,4 @@
-"""The methods side by side on the same classes: the table of PatchCoreCL's section 6, on one's own images."""
+"""The methods side by side on the same classes: the papers' tables, on one's own images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ def compare_methods(
     from flows.run import learn_folder
 
     out = out or root / "comparison"
-    methods = (Method.SEPARATE, Method.JOINT, Method.FINETUNE, Method.PATCHCORE_CL)
+    methods = (Method.SEPARATE, Method.JOINT, Method.FINETUNE, Method.UCAD, Method.PATCHCORE_CL)
     for method in methods:
         Console(stderr=True).rule(method.value)
         learn_folder(data, root, order, [*settings, f"method={method.value}"], out / f"{method.value}.json")

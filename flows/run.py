@@ -12,7 +12,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from evernorm.errors import ParamsError, PipelineError
-from evernorm.params import Params, chain, override, parse_params
+from evernorm.params import Method, Params, chain, override, parse_params
 from flows.environment import prepare
 
 T = TypeVar("T")
@@ -33,7 +33,10 @@ def learn_folder(
     from tasks.workspace import MARKER, Workspace
 
     console = Console(stderr=True, highlight=False)
-    known = Workspace.open(root).params if (root / MARKER).is_file() else Params()
+    if (root / MARKER).is_file():
+        known = Workspace.open(root).params
+    else:
+        known, settings = Params(), _with_method(settings)
     names = order or sorted(read_classes(data))
     stream = _stream(known.order, names)
     parse_params({**override(known.model_dump(mode="json"), settings), "stream": chain(stream)})
@@ -142,6 +145,15 @@ def _stop(_signal: int, _frame: object) -> None:
         child.kill()
     os.write(2, b"\nevernorm: stopped; the same command goes on from the last finished stage\n")
     os._exit(130)
+
+
+def _with_method(settings: list[str]) -> list[str]:
+    """UCAD is made for vision transformers: a new workspace with one learns with it unless it is told otherwise."""
+    chosen = override({}, settings)
+    backbone = str((chosen.get("features") or {}).get("backbone", ""))
+    if "method" in chosen or not backbone.startswith(("vit_", "deit")):
+        return settings
+    return [f"method={Method.UCAD.value}", *settings]
 
 
 def _stream(known: tuple[str, ...], wanted: list[str]) -> list[str]:

@@ -152,8 +152,9 @@ class PromptParams(_Group):
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 25
     clip: Annotated[float, Field(gt=0)] = 1.0  # largest norm of the gradient
     stopping: Stopping = Stopping.LAST
-    held_out: Annotated[float, Field(gt=0, lt=1)] = (
-        0.2  # share of the training images that `stopping` judges by
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of the training images for that
+    patience: Annotated[int, Field(ge=1, le=10_000)] = (
+        5  # epochs without a gain on them that end the training
     )
 
 

@@ -76,6 +76,8 @@ def train_prompt(
     if checkpoint is not None:
         training.restore(checkpoint)
     for epoch in range(len(training.history.loss), network.params.epochs):
+        if training.exhausted:
+            break
         training.run_epoch(epoch)
         if checkpoint is not None:
             training.store(checkpoint)
@@ -114,6 +116,12 @@ class _Training:
         self.best = self._snapshot()
         if len(self.held_out):
             self.history.held_out.append(self._criterion())
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether held-out images have not gained for `patience` epochs."""
+        waited = len(self.history.loss) - self.history.kept
+        return len(self.held_out) > 0 and waited >= self.params.patience
 
     def run_epoch(self, epoch: int) -> None:
         """One pass over the training images, in an order drawn from seed and epoch."""
