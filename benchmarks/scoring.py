@@ -1,8 +1,8 @@
 """What judging an image costs as classes are added: backbone, routing, score and map, memory.
 
-Banks of 7, 50 and 200 classes are made from one class's coreset, shifted and with noise. Two budgets are
-measured: a fixed one (PatchCoreCL: the rows of all classes together stay at M) and one that grows with
-the classes (one model per class, M rows each). The reference in every run is the backbone's own pass.
+Banks of 7, 50 and 200 classes are made from one class's coreset, shifted and with noise. Three kinds are
+measured: a fixed budget (PatchCoreCL: the rows of all classes together stay at M), one that grows with the
+classes (one model per class, M rows each), and UCAD's keys and knowledge of 196 rows each a class. The reference in every run is the backbone's own pass.
 
     python benchmarks/scoring.py [--data FOLDER_OF_CLASSES] [--budget 10000] [--images 16]
 """
@@ -22,12 +22,14 @@ from evernorm.data import synthetic
 from evernorm.data.image import read_image
 from evernorm.features.backbone import build_backbone
 from evernorm.memory.coreset import greedy_k_centre
-from evernorm.memory.routing import route
+from evernorm.memory.keys import key_distances
+from evernorm.memory.routing import Routed, route, search
 from evernorm.memory.search import NearestRows
 from evernorm.params import FeatureParams, Routing
 from evernorm.scoring import anomaly_map, image_scores
 
 CLASSES = (7, 50, 200)
+KEYS = 196
 
 
 def main() -> None:
@@ -84,6 +86,24 @@ def main() -> None:
             print(
                 f"{kind:>14}{classes:>14}{share:>14}{routing:>14.1f}{scoring:>14.1f}{ratio:>14.2f}{size:>14.1f}{peak:>14.0f}"
             )
+    for classes in CLASSES:
+        memories = copies(rows[:KEYS], classes)  # as many keys as rows of knowledge
+        keys = [memory.rows for memory in memories]
+        routing = timed(
+            lambda k=keys: [key_distances(f, k, backbone.device) for f in alone], options.repeats
+        ) / len(alone)
+        found, nearest = (part.reshape(features.shape[:2]) for part in search(features, memories[0]))
+        routed = Routed(np.zeros(len(features), int), found, nearest, features[:0, 0])
+        scoring = timed(lambda m=memories, r=routed: finish(features, r, m, backbone), options.repeats) / len(
+            alone
+        )
+        ratio = (reference + routing + scoring) / reference
+        size = 2 * sum(each.nbytes for each in keys) / 1e6
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        print(
+            f"{'UCAD keys':>14}{classes:>14}{KEYS:>14}{routing:>14.1f}{scoring:>14.1f}{ratio:>14.2f}{size:>14.1f}{peak:>14.0f}"
+        )
+    print("UCAD's prompted pass is not in these figures: at most one more backbone.")
     print("\n'M per class' is measured with 1,000 rows a class; it grows in proportion to them.")
 
 

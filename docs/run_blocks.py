@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 from photos import draw_photos
 
 # Small, so that the check takes seconds: the document's commands are run as they stand.
-SMALL = "features.image_size=64 knowledge.budget=200"
+SMALL = "features.image_size=64 knowledge.budget=200 prompts.epochs=1"
 _BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _ELSEWHERE = re.compile(r"^\s*(make|pip|git|docker|mlflow|PREFECT_HOME=\S+ prefect)\b", re.MULTILINE)
 
@@ -46,7 +46,7 @@ def run(language: str, code: str, folder: Path, where: str) -> bool:
     environment = {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
     if language == "bash":
         small = " ".join(f"--set {setting}" for setting in SMALL.split())
-        code = re.sub(r"^(evernorm learn .*)$", rf"\1 {small}", code, flags=re.MULTILINE)
+        code = re.sub(r"^(evernorm (?:learn|compare|ablate) .*)$", rf"\1 {small}", code, flags=re.MULTILINE)
         command = ["bash", "-euo", "pipefail", "-c", code]
     else:
         command = [sys.executable, "-c", code]

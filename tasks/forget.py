@@ -147,6 +147,7 @@ def remove(root: Path, name: str) -> None:
             if (ignored := folder / ".gitignore").is_file():
                 lines = ignored.read_text().splitlines()
                 write_bytes(ignored, "".join(f"{line}\n" for line in lines if line != f"/{name}").encode())
+        shutil.rmtree(workspace.paths.training_state(name), ignore_errors=True)
         for path in (root / ".evernorm" / "seconds").glob(f"*@{name}.json"):
             path.unlink()
 

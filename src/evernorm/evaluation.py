@@ -50,7 +50,7 @@ class Outcome:
         scores: float64 ``[n]``, standardised in that class.
         oracle_scores: float64 ``[n]``, standardised in the image's true class.
         probabilities: float64 ``[n]``, outlier probability.
-        decisions: bool ``[n]``.
+        decisions: bool ``[n]``, whether the image is an alarm; an unknown product is one.
         unknown: bool ``[n]``, taken for a product that the bank does not know.
         statistics: float32 ``[n, T]``, routing statistics, for the experience after.
         pixels: Figures over images whose mask is known; None for a class without masks.
@@ -127,7 +127,7 @@ def _judge_class(
             calibration = detector.visible[where].calibration
             scores[number] = calibration.standardise(scored.raw[i])
             probabilities[number] = calibration.probability(scored.raw[i])
-            decisions[number] = scored.raw[i] > calibration.threshold
+            decisions[number] = scored.unknown[i] or scored.raw[i] > calibration.threshold
             oracle_scores[number] = detector.visible[home].calibration.standardise(oracle_raw[i])
             if has_masks and (mask := test.view.mask(number)) is not None:
                 routed_map = detector.map_of(scored.distances[i], int(where), mask.shape)

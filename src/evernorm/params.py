@@ -133,7 +133,9 @@ class MaskParams(_Group):
     """Where the parts of the training images are."""
 
     structure: StructureKind = StructureKind.SUPERPIXELS
-    min_region: Annotated[float, Field(ge=0, lt=1)] = 0.002  # share of the image; smaller ones are merged
+    min_region: Annotated[float, Field(ge=0, lt=1)] = (
+        0.005  # share of the image, about a patch of 14 x 14; smaller ones are merged
+    )
     max_regions: Annotated[int, Field(ge=1, le=65535)] = 200  # an image with more is reported
     sam: SamParams = SamParams()
     superpixels: SuperpixelParams = SuperpixelParams()

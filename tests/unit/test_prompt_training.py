@@ -256,6 +256,15 @@ def test_the_prompt_of_the_lowest_criterion_is_kept(train, network_of, stopping,
         np.testing.assert_array_equal(value, prompt.values[block])
 
 
+def test_a_training_without_gain_ends_and_stays_ended(train, tmp_path):
+    """`patience` epochs after the one that is kept; continued, it trains no further; `last` does not wait."""
+    options = {"stopping": Stopping.LOSS, "patience": 2, "epochs": 12, "learning_rate": 1.0}
+    ended = train(**options, checkpoint=tmp_path)
+    assert ended[1].kept + 2 == len(ended[1].loss) < 12
+    assert_same(ended, train(**options, checkpoint=tmp_path, progress=lambda *_: pytest.fail("it went on")))
+    assert 12 == len(train(**{**options, "stopping": Stopping.LAST})[1].loss)
+
+
 def test_too_few_images_to_hold_some_out(network_of, images):
     """Two are held out at least, and one must be left."""
     network = network_of(stopping=Stopping.LOSS)

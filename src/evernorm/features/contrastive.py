@@ -32,5 +32,6 @@ def structure_loss(features: "Tensor", labels: "Tensor", loss: Loss, temperature
         pairs = cosines.where(~same, -cosines)
     else:
         scaled = cosines / temperature
-        pairs = (-scaled).where(same, scaled.exp())
+        # Without the mask, exp of a patch with itself may overflow, and 0 · inf makes the gradient NaN.
+        pairs = (-scaled).where(same, scaled.masked_fill(same, 0).exp())
     return pairs.mean()

@@ -1,10 +1,11 @@
 """Training the prompts of one class on its normal images (UCAD, structure-based contrastive learning).
 
-Nothing but the prompt gets a gradient. What lies before the first prompted block is computed once and
-kept, so an epoch is the forward and backward passes from there and little else. After every epoch the
-state can be stored, and a run that was killed goes on from it with the same result.
+Nothing but the prompt gets a gradient, all in full precision. What lies before the first prompted block is
+computed once and kept, so an epoch is the forward and backward passes from there and little else. After
+every epoch the state can be stored, and a run that was killed goes on from it with the same result.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from evernorm.errors import FitError
+from evernorm.errors import FitError, StateError
 from evernorm.features.contrastive import structure_loss
 from evernorm.features.extract import Floats, Progress, Read, collect
 from evernorm.features.prompted import Begun, PromptedBackbone
@@ -70,7 +71,8 @@ def train_prompt(
         progress: Called with (epochs done, epochs in all).
 
     Raises:
-        FitError: Too few images, or a loss that is no number any more.
+        FitError: Too few images, or a loss or gradient that is no number any more.
+        StateError: The checkpoint is damaged, or belongs to other prompts.
     """
     training = _Training(network, read, labels, seed, at_once)
     if checkpoint is not None:
@@ -135,14 +137,10 @@ class _Training:
             # The gradient of a batch is the sum of its parts' gradients; small passes suit a CPU's cache.
             for part in _parts(chosen, self.at_once):
                 loss = self._loss(part)
-                if not torch.isfinite(loss):
-                    raise FitError(
-                        f"the prompt's loss is {loss.item()} in epoch {epoch + 1}; lower prompts.learning_rate "
-                        f"({self.params.learning_rate:g}) or raise prompts.temperature ({self.params.temperature:g})"
-                    )
+                total += self._finite("loss", loss, epoch) * len(part)
                 (loss * (len(part) / len(chosen))).backward()  # type: ignore[no-untyped-call]
-                total += loss.item() * len(part)
-            torch.nn.utils.clip_grad_norm_(self.prompt.values(), self.params.clip)
+            norm = torch.nn.utils.clip_grad_norm_(self.prompt.values(), self.params.clip)
+            self._finite("gradient", norm, epoch)
             self.optimizer.step()
         self.history.loss.append(total / len(order))
         if not len(self.held_out):
@@ -152,6 +150,14 @@ class _Training:
         if value < min(self.history.held_out):
             self._keep(epoch + 1)
         self.history.held_out.append(value)
+
+    def _finite(self, what: str, value: "Tensor", epoch: int) -> float:
+        if not math.isfinite(value.item()):
+            raise FitError(
+                f"the prompt's {what} is {value.item()} in epoch {epoch + 1}; lower prompts.learning_rate "
+                f"({self.params.learning_rate:g}) or raise prompts.temperature ({self.params.temperature:g})"
+            )
+        return value.item()
 
     def store(self, folder: Path) -> None:
         """Write the state; the history, whose length is the epoch, comes last and names it."""
@@ -169,21 +175,32 @@ class _Training:
 
     def restore(self, folder: Path) -> None:
         """Go on from what `store` wrote, if anything."""
-        import torch
-
         if not (folder / "history.json").is_file():
             return
-        self.history = History(**read_json(folder / "history.json"))
-        arrays = read_arrays(folder / f"epoch-{len(self.history.loss):04d}.safetensors")
+        try:
+            self.history = History(**read_json(folder / "history.json"))
+            self._take(read_arrays(folder / f"epoch-{len(self.history.loss):04d}.safetensors"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise StateError(
+                f"{folder} holds no state of this training ({error}); remove it to train from the beginning"
+            ) from error
+
+    def _take(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        import torch
+
         best = {
             name.removeprefix("best."): value for name, value in arrays.items() if name.startswith("best.")
         }
         self.best = Prompt.of(self.params.kind, best)
+        if self.best.shapes != self.network.shapes:
+            raise ValueError(f"prompts {self.best.shapes}, expected {self.network.shapes}")
         with torch.no_grad():
             for block, parameter in self.prompt.items():
                 parameter.copy_(torch.from_numpy(arrays[f"prompt.{block}"]))
+                moments = {name: torch.from_numpy(arrays[f"{name}.{block}"]) for name in _MOMENTS}
                 self.optimizer.state[parameter] = {
-                    name: torch.from_numpy(arrays[f"{name}.{block}"]) for name in _MOMENTS
+                    name: value.to(parameter.device) if value.ndim else value
+                    for name, value in moments.items()
                 }
 
     def _split(self, count: int) -> tuple[Indices, Indices]:
@@ -204,8 +221,7 @@ class _Training:
 
     def _features(self, chosen: Indices) -> "Tensor":
         prompts = {block: value.expand(len(chosen), *value.shape) for block, value in self.prompt.items()}
-        with self.network.backbone.half():
-            return self.network.resume(self.states.batch(chosen), prompts)
+        return self.network.resume(self.states.batch(chosen), prompts)
 
     def _criterion(self) -> float:
         """The lower, the better the prompt does on held-out normal images."""
@@ -249,7 +265,7 @@ class _Cache:
         def compute(images: list[npt.NDArray[np.uint8]]) -> tuple[Floats, ...]:
             import torch
 
-            with torch.inference_mode(), network.backbone.half():
+            with torch.inference_mode():
                 begun = network.enter(network.backbone.inputs(images))
             self._levels = list(begun.levels)
             return tuple(part.float().cpu().numpy() for part in (begun.state, *begun.levels.values()))

@@ -59,7 +59,12 @@ class PromptedBackbone:
             if layer not in read
         ]
         self.shapes: dict[int, tuple[int, ...]] = {}
-        self._chain = BlockChain(backbone, params.kind) if params.kind is not PromptKind.NONE else None
+        self._chain: BlockChain | None = None
+        try:
+            if params.kind is not PromptKind.NONE:
+                self._chain = BlockChain(backbone, params.kind)
+        except ParamsError as error:
+            faults.append(error.message)
         if self._chain:
             count = len(self._chain.blocks)
             self.shapes = {i: self._shape(self._chain.widths[i]) for i in range(params.first_block, count)}

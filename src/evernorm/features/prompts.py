@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evernorm.errors import StateError
 from evernorm.files import check_schema, read_arrays, read_json, write_arrays, write_json
 from evernorm.params import PromptKind
 
@@ -27,6 +28,11 @@ class Prompt:
 
     kind: PromptKind
     values: dict[int, npt.NDArray[np.float32]]
+
+    @property
+    def shapes(self) -> dict[int, tuple[int, ...]]:
+        """Block → shape of its values."""
+        return {block: value.shape for block, value in self.values.items()}
 
     @property
     def nbytes(self) -> int:
@@ -55,4 +61,9 @@ class Prompt:
             StateError: Missing, damaged, or of another schema.
         """
         record = check_schema(read_json(folder / "prompt.json"), SCHEMA, folder)
-        return cls.of(PromptKind(record["prompt"]), read_arrays(folder / "prompt.safetensors"))
+        try:
+            return cls.of(PromptKind(record["prompt"]), read_arrays(folder / "prompt.safetensors"))
+        except (KeyError, ValueError) as error:
+            raise StateError(
+                f"{folder} holds no prompt of a known kind ({error}); restore it with `dvc checkout`"
+            ) from error

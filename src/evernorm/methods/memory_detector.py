@@ -88,7 +88,9 @@ class MemoryDetector(ContinualDetector):
     ) -> None:
         self.backbone = backbone
         self.settings = settings
-        self.remembered = list(remembered)
+        self.remembered: list[Remembered] = []
+        for known in remembered:
+            self.append(known)
 
     # -- learning -------------------------------------------------------------------------------------
 

@@ -45,8 +45,8 @@ class Ucad(MemoryDetector):
     def __init__(
         self, backbone: TimmBackbone, settings: Settings, remembered: Sequence[Remembered] = ()
     ) -> None:
-        super().__init__(backbone, settings, remembered)
         self.network = PromptedBackbone(backbone, settings.prompts, settings.knowledge.key_layers)
+        super().__init__(backbone, settings, remembered)
 
     # -- learning -------------------------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ class Ucad(MemoryDetector):
         Raises:
             StateError: The class is known already, has no keys, or its prompt does not fit the backbone.
         """
-        shapes = {block: value.shape for block, value in (remembered.prompt or self.no_prompt).values.items()}
+        shapes = (remembered.prompt or self.no_prompt).shapes
         if remembered.entry.keys is None or shapes != self.network.shapes:
             raise StateError(
                 f"entry {remembered.entry.name!r} lacks keys, or its prompts do not fit this backbone and "
