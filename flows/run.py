@@ -12,6 +12,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from evernorm.errors import ParamsError, PipelineError
+from evernorm.features.weights import HUB, RANDOM
 from evernorm.params import Method, Params, chain, override, parse_params
 from flows.environment import prepare
 
@@ -37,6 +38,7 @@ def learn_folder(
         known = Workspace.open(root).params
     else:
         known, settings = Params(), _with_method(settings)
+    settings = _with_whole_paths(settings)
     names = order or sorted(read_classes(data))
     stream = _stream(known.order, names)
     parse_params({**override(known.model_dump(mode="json"), settings), "stream": chain(stream)})
@@ -145,6 +147,21 @@ def _stop(_signal: int, _frame: object) -> None:
         child.kill()
     os.write(2, b"\nevernorm: stopped; the same command goes on from the last finished stage\n")
     os._exit(130)
+
+
+def _with_whole_paths(settings: list[str]) -> list[str]:
+    """Stages run in the workspace: a file that is named from here is named in full."""
+    whole = []
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        names_a_path = key.strip() in {"features.weights", "masks.sam.checkpoint"} and value not in {
+            "",
+            HUB,
+            RANDOM,
+        }
+        found = names_a_path and Path(value).exists()
+        whole.append(f"{key}={Path(value).resolve()}" if found else setting)
+    return whole
 
 
 def _with_method(settings: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from evernorm.metrics.image import roc_curve
 
@@ -45,6 +46,7 @@ def training_curve(history: Mapping[str, Any], name: str) -> Figure:
         other = axes.twinx()
         other.plot(range(len(history["held_out"])), history["held_out"], color=_BAD, label="held-out images")
         other.set_ylabel("criterion on held-out images", color=_BAD)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.axvline(history["kept"], color=_LINE, lw=1.2, ls="--", label="kept")
     axes.legend(fontsize=8)
     return figure
