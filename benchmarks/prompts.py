@@ -32,7 +32,7 @@ from evernorm.memory.coreset import greedy_k_centre
 from evernorm.memory.search import NearestRows
 from evernorm.metrics.image import auroc
 from evernorm.metrics.pixel import PixelMetrics
-from evernorm.params import Params, override, parse_params
+from evernorm.params import Params, PromptKind, override, parse_params
 from evernorm.scoring import anomaly_map, image_scores
 from evernorm.structure.grid import to_grid
 from evernorm.structure.segmenter import build_segmenter
@@ -58,14 +58,15 @@ def main() -> None:
     params = parse_params(override(Params().model_dump(mode="json"), settings))
     names = options.classes.split(",") if options.classes else sorted(read_classes(options.data))
     manifests = validate(options.data, names)
-    network = PromptedBackbone(build_backbone(params.features), params.prompts)
-    gains: dict[tuple[int, str], list[float]] = {}
+    backbone = build_backbone(params.features)
+    network = PromptedBackbone(backbone, params.prompts)
+    plain = PromptedBackbone(backbone, params.prompts.model_copy(update={"kind": PromptKind.NONE}))
+    gains: dict[tuple[int, str], dict[str, list[float]]] = {}
     for name in names:
         train = Experience.of(manifests[name], options.data / name)
         test = TestView.of(manifests[name], options.data / name)
         labels = parts(options.structure, params, network, train)
-        none = Prompt(params.prompts.kind, first_values(network, 0))
-        without = figures(network, none, train, test, options.rows, options.starts)
+        without = figures(plain, Prompt(PromptKind.NONE, {}), train, test, options.rows, options.starts)
         report(options.out, name, None, without)
         for seed in range(options.seeds):
             started = time.perf_counter()
@@ -78,13 +79,17 @@ def main() -> None:
                 f"{name} seed {seed}: training {seconds:.0f} s, {seconds / floor:.2f} x its floor", flush=True
             )
             for key, values in trained.items():
-                gains.setdefault((key[0], key[1]), []).extend(np.subtract(values, without[key]).tolist())
+                gains.setdefault(key, {}).setdefault(name, []).append(
+                    float(np.mean(values) - np.mean(without[key]))
+                )
                 line = f"  {key[0]} rows, {key[1]}: {np.mean(without[key]):.3f} without, {np.mean(values):.3f} with prompts"
                 print(line, flush=True)
-    for (rows, figure), differences in gains.items():
-        spread = np.std(differences, ddof=1) / len(differences) ** 0.5
+    for (rows, figure), classes in gains.items():
+        means = [float(np.mean(differences)) for differences in classes.values()]
+        # Seeds and starts of a class share its images and its baseline: the classes are what is independent.
+        error = np.std(means, ddof=1) / len(means) ** 0.5 if len(means) > 1 else np.nan
         print(
-            f"{rows} rows, {figure}: prompts change it by {np.mean(differences):+.4f} (standard error {spread:.4f})"
+            f"{rows} rows, {figure}: prompts change it by {np.mean(means):+.4f} (standard error {error:.4f} over classes)"
         )
 
 
@@ -111,9 +116,10 @@ def passes(network: PromptedBackbone, read: Read, labels: Labels, images: int = 
         begun = network.enter(network.backbone.inputs([read(i) for i in range(size)]))
     begun = type(begun)(begun.state.clone(), {level: kept.clone() for level, kept in begun.levels.items()})
     prompts = {
-        block: torch.from_numpy(value).requires_grad_() for block, value in first_values(network, 0).items()
+        block: torch.from_numpy(value).to(network.backbone.device).requires_grad_()
+        for block, value in first_values(network, 0).items()
     }
-    truth = torch.from_numpy(np.stack(labels[:size]))
+    truth = torch.from_numpy(np.stack(labels[:size])).to(network.backbone.device)
     started = 0.0
     for turn in range(1 + images // size):
         if turn == 1:  # the first is for warming up

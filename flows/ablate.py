@@ -1,5 +1,6 @@
 """UCAD's ablations (its Tables 6 to 8, and how the prompts are trained) on one's own images."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -13,6 +14,7 @@ from evernorm.errors import ParamsError
 from evernorm.files import write_bytes
 from evernorm.params import Method, Params, PromptKind, override, parse_params
 from flows.environment import prepare
+from flows.run import learn_folder, with_whole_paths
 
 if TYPE_CHECKING:
     from tasks.summary import Figure, Summary
@@ -25,12 +27,10 @@ class Variant:
     Attributes:
         name: What differs.
         settings: The parameters that make it so.
-        trained: Whether a seed makes a difference.
     """
 
     name: str
     settings: tuple[str, ...]
-    trained: bool = True
 
 
 TABLES = ("6", "7", "8", "training")
@@ -52,7 +52,7 @@ def ablate(
 
     Args:
         data: A folder of classes.
-        root: The workspace.
+        root: The workspace; its other parameters are set to their defaults.
         order: The stream; all classes by name where None.
         settings: Parameters that all variants share.
         tables: Which of `TABLES`.
@@ -62,20 +62,25 @@ def ablate(
     Raises:
         ParamsError: No such table, or a variant that these settings do not allow.
     """
-    base = parse_params(override(Params(method=Method.UCAD).model_dump(mode="json"), settings))
-    if strange := [table for table in tables if table not in TABLES]:
-        raise ParamsError(f"--tables {','.join(strange)}: there are {', '.join(TABLES)}")
-    variants = [variant for table in tables for variant in _variants(table, base)]
+    settings = with_whole_paths(settings)
+    base = parse_params(
+        override(Params().model_dump(mode="json"), [*settings, f"method={Method.UCAD.value}"])
+    )
+    if (strange := [table for table in tables if table not in TABLES]) or not tables:
+        raise ParamsError(f"--tables {','.join(strange)!r}: expected some of {','.join(TABLES)}")
     prepare(root)
-    from flows.run import learn_folder
+    variants = [variant for table in tables for variant in _variants(table, base)]
 
     out = out or root / "ablation"
     console = Console(stderr=True)
+    # All parameters, as the workspace keeps those that the variant before has set.
+    values = base.model_dump(mode="json", exclude={"seed", "stream"}).items()
+    shared = [f"{group}={json.dumps(value)}" for group, value in values]
     summaries: dict[Variant, list[Summary]] = {}
     for variant in dict.fromkeys(variants):
-        for seed in seeds if variant.trained else seeds[:1]:
+        for seed in seeds:
             console.rule(f"{variant.name}, seed {seed}")
-            chosen = [f"method={Method.UCAD.value}", *settings, f"seed={seed}", *variant.settings]
+            chosen = [*shared, f"seed={seed}", *variant.settings]
             file = out / f"{_file_name(variant.name)}-seed{seed}.json"
             learn_folder(data, root, order, chosen, file)
             summaries.setdefault(variant, []).append(_record(root, variant, file))
@@ -86,33 +91,36 @@ def ablate(
 
 
 def _variants(table: str, base: Params) -> list[Variant]:
-    none, rows = f"prompts.kind={PromptKind.NONE.value}", base.knowledge.rows
+    """The lines of a table; those that tables share are learned once."""
+    rows, faster = base.knowledge.rows, 10 * base.prompts.learning_rate
+    plain, full = Variant("CPM", (f"prompts.kind={PromptKind.NONE.value}",)), Variant("CPM + SCL", ())
     if table == "6":
         # Without the continual prompting module there is one memory, relearned on each class.
         forgetful = (f"method={Method.FINETUNE.value}", f"knowledge.budget={rows}")
-        return [
-            Variant("no CPM", forgetful, trained=False),
-            Variant("CPM", (none,), trained=False),
-            Variant("CPM + SCL", ()),
-        ]
+        return [Variant("no CPM", forgetful), plain, full]
     if table == "7":
         sizes = [(f"{times} x {rows} rows", f"knowledge.rows={times * rows}") for times in (2, 4)]
-        plain = [Variant(f"CPM, {name}", (none, size), trained=False) for name, size in sizes]
-        return [*plain, *(Variant(f"CPM + SCL, {name}", (size,)) for name, size in sizes)]
+        return [
+            Variant(f"{line.name}, {name}" if name else line.name, (*line.settings, *size))
+            for line in (plain, full)
+            for name, *size in [("",), *sizes]
+        ]
     if table == "8":
         from evernorm.features.backbone import single_levels
 
         levels = single_levels(base.features.backbone)
-        return [Variant(f"level {level}", (f"features.layers=[{level}]",)) for level in levels]
-    prompts = base.prompts
+        return [full, *(Variant(f"level {level}", (f"features.layers=[{level}]",)) for level in levels)]
     changes = {
-        "loss=linear": "loss=linear",
-        f"learning_rate={10 * prompts.learning_rate:g}": f"learning_rate={10 * prompts.learning_rate}",
-        "first_block=5": "first_block=5",
-        "stopping=loss": "stopping=loss",
-        "stopping=compactness": "stopping=compactness",
+        "loss=linear": "prompts.loss=linear",
+        f"learning_rate={faster:g}": f"prompts.learning_rate={faster}",
+        "first_block=5": "prompts.first_block=5",
+        "stopping=loss": "prompts.stopping=loss",
+        "stopping=compactness": "prompts.stopping=compactness",
+        "scale=50": "masks.superpixels.scale=50",
     }
-    return [Variant(name, (f"prompts.{change}",)) for name, change in changes.items()]
+    if base.masks.sam.checkpoint:
+        changes["structure=sam"] = "masks.structure=sam"
+    return [full, *(Variant(name, (change,)) for name, change in changes.items())]
 
 
 def _record(root: Path, variant: Variant, file: Path) -> "Summary":
@@ -125,7 +133,9 @@ def _record(root: Path, variant: Variant, file: Path) -> "Summary":
 
 
 def _file_name(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "=.-" else "-" for letter in name)
+    return "-".join(
+        "".join(letter if letter.isalnum() or letter in "=.-" else " " for letter in name).split()
+    )
 
 
 def _means(summaries: "dict[Variant, list[Summary]]", seeds: int) -> Table:

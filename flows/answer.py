@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from evernorm.errors import DataError, StateError
 from flows.environment import prepare
@@ -57,11 +58,11 @@ def predict_files(images: list[Path], out: Path | None, root: Path, bank: Path |
     table = Table(Column("image", overflow="fold"), *columns, box=SIMPLE_HEAD)
     for answer in answers:
         if answer["class"] is None:
-            table.add_row(answer["image"], "[bold yellow]unknown class[/]", "–", "–", "–", "not judged")
+            table.add_row(Text(answer["image"]), "[bold yellow]unknown class[/]", "–", "–", "–", "not judged")
             continue
         decision = "[bold red]defective[/]" if answer["anomalous"] else "good"
         figures = (f"{answer['score']:+.2f}", f"{answer['probability']:.3f}", f"{answer['p_value']:.4f}")
-        table.add_row(answer["image"], answer["class"], *figures, decision)
+        table.add_row(Text(answer["image"]), answer["class"], *figures, decision)
     Console(highlight=False).print(table)
 
 

@@ -70,9 +70,11 @@ def show(summary: Summary, console: Console) -> None:
     ]
     if summary.unknown:
         rates = summary.unknown
-        recognised = f"{_percent(rates.recognised)} recognised (each class left out in turn)"
         called = f"{_percent(rates.good_rate)} of good, {_percent(rates.defective_rate)} of defective images"
-        lines[4:4] = [("unknown products", recognised), ("called unknown though learned", called)]
+        lines[4:4] = [
+            ("left-out classes called unknown", _percent(rates.recognised)),
+            ("learned classes called unknown", called),
+        ]
     table = Table.grid(padding=(0, 2))
     for name, value in lines:
         table.add_row(Text(name, style="dim"), value)

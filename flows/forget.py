@@ -29,7 +29,7 @@ def forget_class(root: Path, name: str, reason: str) -> tuple[Forgotten, Registe
         forgot = begin(workspace, name, reason)
         remove(root, name)
         stages = {}
-        for each in workspace.params.order:
+        for each in workspace.learned():
             stages[each] = [reproduce(root, stage, each) for stage in STAGES]
             ran = [stage.stage for stage in stages[each] if stage.ran]
             console.print(f"{each}: {' · '.join(ran) or 'up to date'}", style="dim")

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from evernorm.errors import ParamsError, PipelineError
 from evernorm.features.weights import HUB, RANDOM
-from evernorm.params import Method, Params, chain, override, parse_params
+from evernorm.params import Params, chain, override, parse_params
 from flows.environment import prepare
 
 T = TypeVar("T")
@@ -34,14 +34,14 @@ def learn_folder(
     from tasks.workspace import MARKER, Workspace
 
     console = Console(stderr=True, highlight=False)
-    if (root / MARKER).is_file():
-        known = Workspace.open(root).params
-    else:
-        known, settings = Params(), _with_method(settings)
-    settings = _with_whole_paths(settings)
+    known = Workspace.open(root).params if (root / MARKER).is_file() else Params()
+    settings = with_whole_paths(settings)
+    if not known.order:
+        settings = _with_method(known, settings)
     names = order or sorted(read_classes(data))
     stream = _stream(known.order, names)
-    parse_params({**override(known.model_dump(mode="json"), settings), "stream": chain(stream)})
+    params = parse_params({**override(known.model_dump(mode="json"), settings), "stream": chain(stream)})
+    _check_prompts(params)
     if root.resolve().is_relative_to(data.resolve()):
         raise ParamsError(f"the workspace {root} lies inside {data}; name one outside of it with --workspace")
     with progress_bar(f"checking {data}") as progress:
@@ -149,7 +149,7 @@ def _stop(_signal: int, _frame: object) -> None:
     os._exit(130)
 
 
-def _with_whole_paths(settings: list[str]) -> list[str]:
+def with_whole_paths(settings: list[str]) -> list[str]:
     """Stages run in the workspace: a file that is named from here is named in full."""
     whole = []
     for setting in settings:
@@ -164,13 +164,28 @@ def _with_whole_paths(settings: list[str]) -> list[str]:
     return whole
 
 
-def _with_method(settings: list[str]) -> list[str]:
-    """UCAD is made for vision transformers: a new workspace with one learns with it unless it is told otherwise."""
-    chosen = override({}, settings)
-    backbone = str((chosen.get("features") or {}).get("backbone", ""))
-    if "method" in chosen or not backbone.startswith(("vit_", "deit")):
-        return settings
-    return [f"method={Method.UCAD.value}", *settings]
+def _with_method(known: Params, settings: list[str]) -> list[str]:
+    """UCAD is made for vision transformers: a new stream with one learns with it unless it is told otherwise."""
+    backbone = parse_params(override(known.model_dump(mode="json"), settings)).features.backbone
+    told = any(setting.partition("=")[0].strip() == "method" for setting in settings)
+    return settings if told or not backbone.startswith(("vit_", "deit")) else ["method=ucad", *settings]
+
+
+def _check_prompts(params: Params) -> None:
+    """Refuse prompts that the backbone cannot take now, not after hours of segmentation.
+
+    Raises:
+        ParamsError: See `PromptedBackbone`.
+        WeightsError: The backbone's weights are missing or do not fit.
+    """
+    from evernorm.methods.parts import PARTS
+
+    if PARTS[params.method].prompted:
+        from evernorm.features.backbone import build_backbone
+        from evernorm.features.prompted import PromptedBackbone
+
+        backbone = build_backbone(params.features, params.seed)
+        PromptedBackbone(backbone, params.prompts, params.knowledge.key_layers)
 
 
 def _stream(known: tuple[str, ...], wanted: list[str]) -> list[str]:

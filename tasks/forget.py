@@ -71,7 +71,8 @@ def refuse_unfinished(workspace: Workspace, *, but: str | None = None) -> None:
         PipelineError: Another one's was interrupted.
     """
     begun = _begun(workspace)
-    if begun is not None and begun.name != but:
+    # Once it is out of the stream, what is left is a stream like any other.
+    if begun is not None and begun.name != but and begun.name in workspace.params.order:
         raise PipelineError(
             f"forgetting {begun.name} was interrupted; run `evernorm forget {begun.name} --reason TEXT` again first"
         )
@@ -90,15 +91,16 @@ def check(workspace: Workspace, name: str, reason: str) -> None:
             f"--reason has {len(_line(reason))} characters; say why in a line of 1 to {_LONGEST_REASON}"
         )
     order = workspace.params.order
-    if name not in order and _begun(workspace) is None:
+    begun = _begun(workspace)
+    if name not in order and (begun is None or begun.name != name):
         near = difflib.get_close_matches(name, order, n=1)
         raise ParamsError(
             f"{name!r} is not known; the stream names {', '.join(order) or 'no class yet'}"
             + (f"; did you mean {near[0]}?" if near else "")
         )
-    if order == (name,):
+    if not workspace.learned(but=name):
         raise ParamsError(
-            f"{name} is the only class, and a bank of none cannot be served; learn another class first, "
+            f"{name} is the only class that is learned, and a bank of none cannot be served; learn another class first, "
             f"or delete {workspace.root} and its versions in MLflow"
         )
 
@@ -111,9 +113,9 @@ def begin(workspace: Workspace, name: str, reason: str) -> Forgotten:
         PipelineError: See `check`.
     """
     check(workspace, name, reason)
-    wanted = _begun(workspace) or Forgotten(
-        name, _line(reason), datetime.now(UTC).isoformat(timespec="seconds")
-    )
+    wanted = _begun(workspace)
+    if wanted is None or wanted.name != name:
+        wanted = Forgotten(name, _line(reason), datetime.now(UTC).isoformat(timespec="seconds"))
     write_json(workspace.root / _BEGUN, wanted.to_json())
     _save(workspace, [*(each for each in forgotten(workspace) if each.name != name), wanted])
     return wanted

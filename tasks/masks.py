@@ -1,14 +1,16 @@
 """Stage `masks`: where the parts of the training images are (none for the methods that do not ask)."""
 
+from pathlib import Path
+
 from rich.console import Console
 
 from evernorm.data.experience import Experience
 from evernorm.data.manifest import Manifest
-from evernorm.files import write_json
+from evernorm.files import sha256_file, write_json
 from evernorm.lineage import write_lineage
 from evernorm.methods.parts import PARTS
 from evernorm.params import Params, PromptKind, StructureKind
-from evernorm.structure.report import Regions, report, warnings
+from evernorm.structure.report import REPORT, Regions, report, warnings
 from evernorm.structure.segmenter import build_segmenter
 from evernorm.structure.store import save_labels
 from tasks.stage import Paths, main, progress_bar, record_choice
@@ -47,19 +49,28 @@ def masks(name: str, params: Params, paths: Paths) -> None:
             regions[path] = Regions.of(labels)
             progress(done, len(experience))
     found = report(structure, regions, params.masks.max_regions)
-    write_json(folder / "report.json", found)
+    write_json(folder / REPORT, found)
     write_lineage(
         folder / "lineage.json",
         stage="masks",
         inputs=[paths.training(name)],
         root=paths.root,
-        params=params.masks.model_dump(mode="json"),
+        params={**params.masks.model_dump(mode="json"), **_checkpoint(params)},
         packages=PACKAGES[structure],
     )
     record_choice(folder, "structure", structure)
     console = Console(stderr=True, highlight=False)
     for sentence in warnings(found):
         console.print(f"  {name}: {sentence}", style="yellow", markup=False, soft_wrap=True)
+
+
+def _checkpoint(params: Params) -> dict[str, dict[str, str]]:
+    """What SAM's checkpoint holds, which its name does not tell; empty for a hub name."""
+    if params.masks.structure is not StructureKind.SAM:
+        return {}
+    checkpoint = Path(params.masks.sam.checkpoint)
+    found = [checkpoint] if checkpoint.is_file() else sorted(checkpoint.glob("*.safetensors"))
+    return {"checkpoint_sha256": {file.name: sha256_file(file) for file in found}}
 
 
 if __name__ == "__main__":

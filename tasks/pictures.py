@@ -40,13 +40,14 @@ def training_curve(history: Mapping[str, Any], name: str) -> Figure:
     """The loss of each epoch of a prompt, and which epoch was kept."""
     figure = Figure(figsize=(5.5, 3.4), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(range(1, len(history["loss"]) + 1), history["loss"], color=_GOOD, label="training loss")
+    epochs = range(1, len(history["loss"]) + 1)
+    axes.plot(epochs, history["loss"], color=_GOOD, marker=".", label="training loss")
     axes.set(xlabel="epoch", ylabel="loss", title=f"{name}: prompt")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if history["held_out"]:
         other = axes.twinx()
         other.plot(range(len(history["held_out"])), history["held_out"], color=_BAD, label="held-out images")
         other.set_ylabel("criterion on held-out images", color=_BAD)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.axvline(history["kept"], color=_LINE, lw=1.2, ls="--", label="kept")
     axes.legend(fontsize=8)
     return figure

@@ -14,9 +14,10 @@ from evernorm.methods.parts import PARTS
 from evernorm.params import Params, PromptKind
 from evernorm.structure.grid import to_grid
 from evernorm.structure.store import load_labels
-from tasks.stage import Paths, main, progress_bar, record_choice
+from tasks.stage import Paths, main, progress_bar, record_choice, result_params
 
 PACKAGES = ("numpy", "pillow", "timm", "torch")
+_GROUPS = ("features", "prompts", "seed")
 
 
 def prompts(name: str, params: Params, paths: Paths) -> None:
@@ -26,10 +27,11 @@ def prompts(name: str, params: Params, paths: Paths) -> None:
         record_choice(folder, "prompt", "none")
         return
     experience = Experience.of(Manifest.load(paths.training(name)), paths.data(name))
-    network = PromptedBackbone(build_backbone(params.features, params.seed), params.prompts)
+    backbone = build_backbone(params.features, params.seed)
+    network = PromptedBackbone(backbone, params.prompts, params.knowledge.key_layers)
     grid = network.backbone.grid
     labels = [to_grid(load_labels(paths.masks(name) / "labels", path), grid) for path in experience.paths]
-    used = params.model_dump(mode="json", include={"features", "prompts", "seed"})
+    used = {group: value for group, value in result_params(params).items() if group in _GROUPS}
     # What makes this training this one: a checkpoint of another is not continued.
     digest = sha256_json(
         [used, sha256_file(paths.training(name)), hashlib.sha256(b"".join(map(bytes, labels))).hexdigest()]
@@ -50,7 +52,7 @@ def prompts(name: str, params: Params, paths: Paths) -> None:
     write_lineage(
         folder / "lineage.json",
         stage="prompts",
-        inputs=[paths.training(name)],
+        inputs=[paths.training(name), paths.masks(name) / "lineage.json"],
         root=paths.root,
         params=used,
         packages=PACKAGES,

@@ -15,6 +15,7 @@ from evernorm.data.experience import Experience
 from evernorm.data.manifest import Manifest
 from evernorm.errors import RegistryError
 from evernorm.files import read_arrays, read_json, sha256_file, sha256_json
+from evernorm.structure.report import REPORT, flagged
 from evernorm.structure.store import load_labels
 from tasks.faults import is_passing, mlflow_faults
 from tasks.pipeline import StageRun, data_hash
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "evernorm"
 _KEY = "evernorm.key"
-_POINTS_AT_ONCE = 1000  # MLflow's limit
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,7 @@ def _record(workspace: Workspace, name: str, stage_runs: Sequence[StageRun]) -> 
     seconds = {f"seconds/{each.stage}": each.seconds for each in stage_runs}
     _log_metrics(client, run_id, {**_figures(metrics), **seconds}, step)
     _log_metrics(client, parent_id, _figures(metrics), step)
+    _log_structure(client, run_id, workspace, name, step)
     _log_training(client, run_id, workspace, name)
     _log_data(client, run_id, workspace, name)
     with tempfile.TemporaryDirectory() as folder:
@@ -170,10 +171,12 @@ def record_variant(root: Path, variant: str, summary_file: Path) -> str:
             tags={"evernorm.kind": "variant", "evernorm.variant": variant},
         )
         run_id = str(run.info.run_id)
-        _log_params(client, run_id, _flat(result_params(params)))
-        _log_metrics(client, run_id, _figures(metrics), 0)
-        client.log_artifact(run_id, str(summary_file))
-        client.set_terminated(run_id, "FINISHED")
+        if run.data.tags.get("evernorm.complete") != "true":
+            _log_params(client, run_id, _flat(result_params(params)))
+            _log_metrics(client, run_id, _figures(metrics), 0)
+            client.log_artifact(run_id, str(summary_file))
+            client.set_tag(run_id, "evernorm.complete", "true")
+            client.set_terminated(run_id, "FINISHED")
     return run_id
 
 
@@ -215,6 +218,16 @@ def _log_metrics(client: "MlflowClient", run_id: str, values: Mapping[str, float
     )
 
 
+def _log_structure(client: "MlflowClient", run_id: str, workspace: Workspace, name: str, step: int) -> None:
+    """Regions an image, and how many images are reported; nothing where no structure was asked for."""
+    path = workspace.paths.masks(name) / REPORT
+    if path.is_file():
+        found = read_json(path)
+        figures = {f"masks/regions_{which}": value for which, value in found["regions"].items()}
+        _log_metrics(client, run_id, {**figures, "masks/reported": len(flagged(found))}, step)
+        client.log_artifact(run_id, str(path), "masks")
+
+
 def _log_training(client: "MlflowClient", run_id: str, workspace: Workspace, name: str) -> None:
     """Loss, and the criterion on held-out images, of each epoch; nothing where nothing was trained."""
     from mlflow.entities import Metric
@@ -229,8 +242,7 @@ def _log_training(client: "MlflowClient", run_id: str, workspace: Workspace, nam
         for key, first, curve in curves
         for epoch, value in enumerate(curve)
     ]
-    for start in range(0, len(points), _POINTS_AT_ONCE):
-        client.log_batch(run_id, metrics=points[start : start + _POINTS_AT_ONCE])
+    client.log_batch(run_id, metrics=points)
 
 
 def _log_data(client: "MlflowClient", run_id: str, workspace: Workspace, name: str) -> None:
@@ -254,19 +266,21 @@ def _draw(folder: Path, workspace: Workspace, name: str, metrics: Mapping[str, A
     outcomes = read_arrays(evaluation / "outcomes.safetensors")
     thresholds = read_arrays(evaluation / "thresholds.safetensors")
     draw_all(folder, metrics, outcomes, read_arrays(evaluation / "examples.safetensors"), thresholds)
-    if (workspace.paths.masks(name) / "report.json").is_file():
+    if (workspace.paths.masks(name) / REPORT).is_file():
         _draw_structure(folder, workspace, name)
     if (history := workspace.paths.bank(name, "prompts") / "history.json").is_file():
         save(training_curve(read_json(history), name), folder / "prompt.png")
 
 
 def _draw_structure(folder: Path, workspace: Workspace, name: str) -> None:
-    """A contact sheet of training images beside their parts."""
+    """A contact sheet of training images beside their parts, those that were reported first."""
     from tasks.pictures import save
     from tasks.structure_pictures import SHOWN, contact_sheet
 
     view = Experience.of(Manifest.load(workspace.paths.training(name)), workspace.paths.data(name))
-    numbers = range(0, len(view), -(-len(view) // SHOWN))
+    reported = flagged(read_json(workspace.paths.masks(name) / REPORT))
+    spread = [view.paths[i] for i in range(0, len(view), -(-len(view) // SHOWN))]
+    numbers = [view.paths.index(path) for path in dict.fromkeys([*reported, *spread])][:SHOWN]
     labels = workspace.paths.masks(name) / "labels"
     pairs = [(view.read(i), load_labels(labels, view.paths[i])) for i in numbers]
     save(contact_sheet(pairs, name), folder / "structure.png")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,15 @@ class Workspace:
     def params(self) -> Params:
         """params.yaml, read afresh."""
         return load_params(self.root / "params.yaml")
+
+    def learned(self, *, but: str | None = None) -> list[str]:
+        """The classes learned so far, in order; the stream may name more after them.
+
+        Args:
+            but: A class to pass over.
+        """
+        others = (name for name in self.params.order if name != but)
+        return list(takewhile(lambda name: self.paths.metrics(name).is_file(), others))
 
     def configure(self, settings: Iterable[str] = (), order: Iterable[str] | None = None) -> Params:
         """Write settings (``key=value``) and, if given, the stream into params.yaml; comments stay.

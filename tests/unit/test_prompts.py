@@ -1,6 +1,7 @@
 """The prompted backbone: what a prompt does to each block, checked against hooks on timm's own network."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import numpy as np
@@ -157,10 +158,23 @@ def test_an_additive_prompt_is_added_to_the_input_of_each_block(any_backbone, im
     assert not np.allclose(found, any_backbone.features(images), atol=0.01)
 
 
+@pytest.fixture(params=["class token", "register and layer scale"])
+def transformer(request, tiny_vit):
+    """Two vision transformers of 6 blocks of 64 channels."""
+    if request.param == "class token":
+        return tiny_vit
+    found = random_backbone("test_vit2")
+    with torch.no_grad():
+        for name, weight in found.network.named_parameters():
+            if name.endswith("gamma"):  # timm's first values are 1e-5
+                weight.copy_(torch.linspace(0.2, 1.5, 64))
+    return found
+
+
 @pytest.mark.parametrize("first_block", [0, 3])
-def test_a_prefix_joins_the_keys_and_values_of_each_attention(tiny_vit, images, first_block):
+def test_a_prefix_joins_the_keys_and_values_of_each_attention(transformer, images, first_block):
     """The whole network equals timm's with every attention replaced by a softmax written out."""
-    network = prompted(tiny_vit, PREFIX, first_block, length=3)
+    network = prompted(transformer, PREFIX, first_block, length=3)
     assert dict.fromkeys(range(first_block, 6), (2, 3, 64)) == network.shapes
     prompts = draw_prompts(network, 3)
     found = network.finish(network.begin(images)[0], prompts)
@@ -169,11 +183,11 @@ def test_a_prefix_joins_the_keys_and_values_of_each_attention(tiny_vit, images, 
         prefix = torch.from_numpy(np.stack([prompt.values[block] for prompt in prompts]))
         return lambda attention, arguments, _output: attend_by_hand(attention, arguments[0], prefix)
 
-    blocks = blocks_of(tiny_vit)
+    blocks = blocks_of(transformer)
     hooks = [blocks[number].attn.register_forward_hook(attending(number)) for number in network.shapes]
-    expected = with_hooks(tiny_vit, images, hooks)
+    expected = with_hooks(transformer, images, hooks)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-    assert not np.allclose(found, tiny_vit.features(images), atol=0.01)
+    assert not np.allclose(found, transformer.features(images), atol=0.01)
 
 
 @pytest.mark.parametrize("length", [0, 1, 4])
@@ -237,6 +251,23 @@ def test_no_block_runs_twice_on_the_same_input(tiny_vit, images, first_block, ke
         levels = dict(zip((2, 5), tiny_vit.levels(tiny_vit.inputs(images)), strict=True))
         expected = tiny_vit.join([levels[layer] for layer in key_layers or (2, 5)])
     np.testing.assert_allclose(keys, expected.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_threads_that_share_a_bank_do_not_disturb_each_other(backbone, images):
+    """A server answers requests in threads: each gets what it would get alone."""
+    network = prompted(backbone)
+    (prompt,) = draw_prompts(network, 1)
+
+    def answer(image):
+        begun, keys = network.begin([image])
+        return keys, network.finish(begun, [prompt])
+
+    alone = [answer(image) for image in images]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(answer, images * 8))
+    for one, other in zip(together, alone * 8, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
 
 
 def test_a_shallow_level_is_kept_for_the_joined_features(backbone, images):

@@ -232,8 +232,15 @@ def default_layers(network: "nn.Module") -> tuple[int, ...]:
 
 
 def single_levels(name: str) -> tuple[int, ...]:
-    """Levels to compare one by one (UCAD Table 8): blocks 1, 3, … 9 of a transformer, strides 4 to 16 of a pyramid."""
-    info: Any = _create(name, 224).feature_info
+    """Levels to compare one by one (UCAD Table 8): blocks 1, 3, … 9 of a transformer, strides 4 to 16 of a pyramid.
+
+    Raises:
+        ParamsError: No such backbone, or one without levels.
+    """
+    try:
+        info: Any = _create(name, 224).feature_info
+    except (RuntimeError, TypeError, AssertionError, AttributeError) as error:
+        raise ParamsError(f"features.backbone {name!r} has no levels to compare: {error}") from error
     strides = [level["reduction"] for level in info]
     if len(set(strides)) == len(strides):
         return tuple(level for level, stride in enumerate(strides) if 4 <= stride <= 16)

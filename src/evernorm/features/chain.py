@@ -1,5 +1,6 @@
 """A backbone as a chain of blocks that can be entered in the middle, with a prompt at each block."""
 
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,11 @@ class BlockChain:
             )
             for level, module in modules.items()
         }
+        if not self.blocks:
+            raise self._refusal(backbone)
+        # Ends the pass of a thread that only wants the input of the first block; others go through.
+        self._entering = threading.local()
+        self.blocks[0].register_forward_pre_hook(self._stop)
         size = backbone.preprocess.size
         probe = torch.zeros(1, 3, size, size, device=backbone.device)
         try:
@@ -62,18 +68,18 @@ class BlockChain:
 
     def stem(self, inputs: "Tensor") -> "Tensor":
         """The input of the first block: ``[n, channels, rows, columns]`` or tokens ``[n, tokens, channels]``."""
-
-        def stop(_module: "nn.Module", arguments: tuple[Any, ...]) -> None:
-            raise _ReachedError(arguments[0])
-
-        hook = self.blocks[0].register_forward_pre_hook(stop)
+        self._entering.now = True
         try:
             self._network.forward_features(inputs)
         except _ReachedError as reached:
             return reached.tensor
         finally:
-            hook.remove()
+            self._entering.now = False
         raise AttributeError("the network does not pass through its first block")
+
+    def _stop(self, _module: "nn.Module", arguments: tuple[Any, ...]) -> None:
+        if getattr(self._entering, "now", False):
+            raise _ReachedError(arguments[0])
 
     def run(
         self, state: "Tensor", start: int, stop: int, wanted: Mapping[int, int], prompts: Prompts

@@ -39,7 +39,7 @@ class History:
     Attributes:
         loss: Mean training loss of each epoch.
         held_out: Criterion on held-out images before the first epoch and after each; empty for `last`.
-        kept: Epochs of training in the prompt that is kept; 0 is the prompt that changes nothing.
+        kept: Epochs of training in the prompt that is kept; 0: the values it began with (`first_values`).
     """
 
     loss: list[float] = field(default_factory=list)
@@ -59,7 +59,10 @@ def train_prompt(
 ) -> tuple[Prompt, History]:
     """Train the prompt of one class.
 
-    Memory: the state of every image at the first prompted block (`extract.collect`), and the graph of one batch.
+    On CUDA some gradients are summed in no fixed order, so that results differ in the last bits.
+
+    Memory: the state of every image at the first prompted block (`extract.collect`), and the graph of `at_once`
+    images, with several arrays of P² values each for the loss.
 
     Args:
         network: The frozen backbone; its `params` say how to train.
@@ -180,7 +183,7 @@ class _Training:
         try:
             self.history = History(**read_json(folder / "history.json"))
             self._take(read_arrays(folder / f"epoch-{len(self.history.loss):04d}.safetensors"))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, StateError) as error:
             raise StateError(
                 f"{folder} holds no state of this training ({error}); remove it to train from the beginning"
             ) from error
@@ -198,10 +201,9 @@ class _Training:
             for block, parameter in self.prompt.items():
                 parameter.copy_(torch.from_numpy(arrays[f"prompt.{block}"]))
                 moments = {name: torch.from_numpy(arrays[f"{name}.{block}"]) for name in _MOMENTS}
-                self.optimizer.state[parameter] = {
-                    name: value.to(parameter.device) if value.ndim else value
-                    for name, value in moments.items()
-                }
+                step = moments.pop("step").reshape(())  # stays on the CPU
+                on_device = {name: value.to(parameter.device) for name, value in moments.items()}
+                self.optimizer.state[parameter] = {**on_device, "step": step}
 
     def _split(self, count: int) -> tuple[Indices, Indices]:
         if self.params.stopping is Stopping.LAST:

@@ -6,7 +6,7 @@ each block once.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,7 @@ class PromptedBackbone:
         backbone: What is frozen.
         params: Kind, length and first block of the prompts.
         key_layers: Feature levels of the frozen features that keys are made of and images are routed by.
+        key_dim: Columns of those features.
         shapes: Block → shape of its prompt.
 
     Raises:
@@ -75,6 +76,8 @@ class PromptedBackbone:
                 )
         if faults:
             raise ParamsError(f"{backbone.architecture.name} cannot be prompted like this", faults)
+        info: Any = backbone.network.feature_info
+        self.key_dim = sum(info[layer]["num_chs"] for layer in self.key_layers)
 
     def enter(self, inputs: "Tensor") -> Begun:
         """Preprocessed images ``[n, 3, size, size]`` up to the first prompted block."""

@@ -212,7 +212,7 @@ class MemoryDetector(ContinualDetector):
         Args:
             seen: n images.
             known: float32 ``[n, t]``, the routing statistics for the first t of T classes from an earlier bank:
-                lower bounds now, as memories only shrink.
+                lower bounds now, as memories only shrink (exact for keys, which never change).
         """
         found = self.find(seen, known)
         raw = np.empty(len(found.place), np.float32)

@@ -97,10 +97,12 @@ class Ucad(MemoryDetector):
             StateError: The class is known already, has no keys, or its prompt does not fit the backbone.
         """
         shapes = (remembered.prompt or self.no_prompt).shapes
-        if remembered.entry.keys is None or shapes != self.network.shapes:
+        keys = remembered.entry.keys
+        if keys is None or keys.shape[1] != self.network.key_dim or shapes != self.network.shapes:
             raise StateError(
-                f"entry {remembered.entry.name!r} lacks keys, or its prompts do not fit this backbone and "
-                f"prompts.kind {self.settings.prompts.kind.value}; learn it again with these parameters"
+                f"entry {remembered.entry.name!r} lacks keys of {self.network.key_dim} columns, or its prompts do not "
+                f"fit this backbone and prompts.kind {self.settings.prompts.kind.value}; learn it again with these "
+                f"parameters"
             )
         super().append(remembered)
         for derived in ("_keys", "unknown_rule"):

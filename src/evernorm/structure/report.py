@@ -10,6 +10,7 @@ import numpy.typing as npt
 from evernorm.params import StructureKind
 
 SCHEMA = 1
+REPORT = "report.json"
 _SHOWN = 3
 
 
@@ -55,6 +56,11 @@ def report(structure: StructureKind, images: Mapping[str, Regions], max_regions:
         "whole": [path for path, regions in images.items() if regions == Regions(1, background=False)],
         "crowded": [path for path, regions in images.items() if regions.number > max_regions],
     }
+
+
+def flagged(found: Mapping[str, Any]) -> list[str]:
+    """The paths of all images that a report names."""
+    return [*found["without"], *found["whole"], *found["crowded"]]
 
 
 def warnings(found: Mapping[str, Any]) -> list[str]:

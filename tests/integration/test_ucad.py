@@ -1,0 +1,295 @@
+"""UCAD through the pipeline: what each stage leaves, what is trained again and what is not, unknown products."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from evernorm.files import read_arrays
+from tasks.summary import Summary
+from tasks.workspace import Workspace
+
+ROOT = Path(__file__).parents[2]
+STAGES = ("masks", "prompts", "knowledge", "weibull", "evaluate")
+CLASSES = ("cloth", "metal")
+LEARNED_ONCE = ("masks/{}", "bank/{}/prompts", "bank/{}/knowledge", "bank/{}/weibull", "features/{}")
+
+
+@pytest.fixture
+def copy(adapted, tmp_path):
+    """A copy of the workspace that learned two classes, to change."""
+    return shutil.copytree(adapted[0], tmp_path / "workspace", symlinks=True)
+
+
+def lock(workspace: Path) -> dict:
+    return yaml.safe_load((workspace / "dvc.lock").read_text())["stages"]
+
+
+def dvc(workspace: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=workspace,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def files(workspace: Path, *folders: str) -> dict[str, bytes]:
+    paths = [path for each in folders for path in (workspace / each).rglob("*") if path.is_file()]
+    assert paths
+    return {str(path.relative_to(workspace)): path.read_bytes() for path in paths}
+
+
+def read(path: Path):
+    return json.loads(path.read_text())
+
+
+def mlflow_of(workspace: Path):
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{workspace / 'mlflow.db'}")
+
+
+def experiences(workspace: Path) -> dict:
+    runs = mlflow_of(workspace).search_runs(["1"], "tags.`evernorm.kind` = 'experience'")
+    return {run.data.tags["evernorm.class"]: run for run in runs}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_stage_leaves_its_outputs(adapted, name):
+    """Structure of the training images alone, prompt and its history, keys and rows of the size asked for, tails."""
+    workspace, _ = adapted
+    params = Workspace.open(workspace).params
+    assert {f"{stage}@{name}" for stage in STAGES} <= set(lock(workspace))
+
+    masks = workspace / "masks" / name
+    assert {"structure": "superpixels"} == read(masks / "choice.json")
+    images = {f"{each}.png" for each in files(workspace / "data" / name, "train")}
+    assert images == {each.removeprefix("labels/") for each in files(masks, "labels")}
+    report = read(masks / "report.json")
+    assert (10, [], []) == (report["images"], report["without"], report["crowded"])
+
+    prompts = workspace / "bank" / name / "prompts"
+    assert {"prompt": "additive"} == read(prompts / "choice.json")
+    prompt, history = read_arrays(prompts / "prompt.safetensors"), read(prompts / "history.json")
+    assert [f"block.{number:03d}" for number in range(len(prompt))] == sorted(prompt)
+    assert all(np.abs(value).max() > 0 for value in prompt.values())
+    assert ([], 20, 20) == (history["held_out"], history["kept"], len(history["loss"]))
+    assert history["loss"][-1] < history["loss"][0]
+
+    knowledge = workspace / "bank" / name / "knowledge"
+    rows = read_arrays(knowledge / "rows.safetensors")["rows"]
+    keys = read_arrays(knowledge / "keys.safetensors")["keys"]
+    assert (params.knowledge.rows, params.knowledge.keys) == (len(rows), len(keys))
+    assert rows.shape[1] == keys.shape[1]
+    tail = read(workspace / "bank" / name / "weibull/weibull.json")["routing"]
+    assert 0 < tail["unit"] <= tail["threshold"]
+
+
+def test_no_lineage_names_device_or_batch_size(adapted):
+    """Neither is part of a result, so another machine writes the same bytes."""
+    for stage in ("prompts", "knowledge"):
+        features = read(adapted[0] / "bank/cloth" / stage / "lineage.json")["params"]["features"]
+        assert "tf_efficientnet_lite0" == features["backbone"]
+        assert set() == {"device", "batch_size"} & set(features)
+
+
+def test_mlflow_holds_losses_unknown_products_and_pictures_of_the_training(adapted):
+    """A point an epoch; how often products are taken for unknown; pictures that show something."""
+    workspace, _ = adapted
+    client = mlflow_of(workspace)
+    for name, run in experiences(workspace).items():
+        losses = read(workspace / "bank" / name / "prompts/history.json")["loss"]
+        points = client.get_metric_history(run.info.run_id, "prompt/loss")
+        assert list(enumerate(losses, 1)) == sorted((point.step, point.value) for point in points)
+        assert {"unknown/good_rate", "unknown/defective_rate"} <= set(run.data.metrics)
+        for picture in ("structure.png", "prompt.png"):
+            with Image.open(client.download_artifacts(run.info.run_id, f"pictures/{picture}")) as image:
+                assert 300 < min(image.size) <= max(image.size) < 4000
+                assert image.convert("L").getextrema() == (0, 255)
+    # One class is left out and the other is left: no figure for a bank of one.
+    assert "unknown/recognised" not in experiences(workspace)["cloth"].data.metrics
+    assert experiences(workspace)["metal"].data.metrics["unknown/recognised"] == 1
+
+
+def test_the_summary_tells_of_unknown_products(adapted):
+    """In the JSON file by its schema, and in words."""
+    summary = read(adapted[0].parent / "summary.json")
+    jsonschema.validate(summary, read(ROOT / "docs/summary.schema.json"))
+    assert ("ucad", list(CLASSES)) == (summary["method"], summary["classes"])
+    assert Summary(**summary).unknown is not None
+    assert 1 == summary["unknown"]["recognised"]
+    assert set(CLASSES) == set(summary["unknown"]["per_class"])
+    # Keys, prompt and knowledge of each class.
+    parts = [f"bank/{name}/{part}" for name in CLASSES for part in ("prompts/prompt", "knowledge/rows")]
+    arrays = [read_arrays(adapted[0] / f"{part}.safetensors") for part in parts]
+    arrays += [read_arrays(adapted[0] / f"bank/{name}/knowledge/keys.safetensors") for name in CLASSES]
+    assert sum(array.nbytes for each in arrays for array in each.values()) == summary["bank_bytes"]
+    said = " ".join((adapted[0].parent / "said.txt").read_text().split())
+    assert "left-out classes called unknown 100.0%" in said
+    assert "learned classes called unknown" in said
+
+
+def test_the_registered_model_answers_as_predict_does(adapted, evernorm, tmp_path):
+    """Known and unknown products; an unknown one has a name, but no figures and no picture."""
+    import pandas as pd
+    from mlflow import pyfunc
+
+    workspace, photos = adapted
+    noise = tmp_path / "noise [0].png"
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    Image.fromarray(pixels).save(noise)
+    known = [photos / name / "test/good/000.png" for name in CLASSES]
+    images = [*known, photos / "blue/test/good/000.png", noise]
+    command = ("predict", *images, "--workspace", workspace, "--out", tmp_path / "maps")
+    answers = json.loads(evernorm(*command, "--json").stdout)
+    source = mlflow_of(workspace).get_model_version_by_alias("continual-bank", "champion").source
+    served = pyfunc.load_model(source).predict(
+        pd.DataFrame({"image": [path.read_bytes() for path in images]})
+    )
+    figures = ("score", "probability", "p_value")
+    for answer, other in zip(answers[:2], served[:2], strict=True):
+        assert (answer["class"], answer["anomalous"]) == (other["class"], other["anomalous"])
+        np.testing.assert_allclose([answer[key] for key in figures], [other[key] for key in figures])
+        np.testing.assert_allclose(answer["map_max"], np.max(other["map"]))
+    assert list(CLASSES) == [answer["class"] for answer in answers[:2]]
+    for answer, other in zip(answers[2:], served[2:], strict=True):
+        assert (None, True, True) == (answer["class"], answer["unknown"], answer["anomalous"])
+        assert {None} == {answer[key] for key in (*figures, "map_max", "map_threshold", "picture")}
+        assert ("unknown class", True) == (other["class"], other["anomalous"])
+        assert all(math.isnan(other[key]) for key in figures)
+    assert 2 == len(list((tmp_path / "maps").iterdir()))
+    said = evernorm(*command).stdout
+    assert 2 == said.count("unknown class")
+    assert "noise [0].png" in said.replace("\n", " ")
+
+
+def test_a_third_class_leaves_the_first_two_as_they_were(adapted, three_adapted):
+    """Every entry of dvc.lock, and every byte of structure, prompts, knowledge, tails and features."""
+    before, after = lock(adapted[0]), lock(three_adapted)
+    assert before == {stage: after[stage] for stage in before}
+    assert {f"{stage}@blue" for stage in STAGES} == set(after) - set(before)
+    folders = [folder.format(name) for folder in LEARNED_ONCE for name in CLASSES]
+    assert files(adapted[0], *folders) == files(three_adapted, *folders)
+    metrics = read(three_adapted / "metrics/blue.json")
+    assert (1, 1) == (
+        metrics["routing_accuracy"],
+        len({tuple(row) for row in metrics["matrix"]["image_auroc"][:1]}),
+    )
+
+
+def test_a_killed_training_goes_on_from_its_last_epoch(adapted, tmp_path, ucad, draw_photos, evernorm):
+    """SIGKILL of the process group between two epochs; what follows ends with the bytes of an undisturbed run."""
+    photos, workspace = draw_photos(tmp_path / "photos", names=("cloth",)), tmp_path / "w"
+    arguments = ["learn", "--data", str(photos), "--workspace", str(workspace), *ucad]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    training = workspace / ".evernorm/training/cloth"
+
+    def epochs() -> int:
+        return max((len(read(path)["loss"]) for path in training.glob("*/history.json")), default=0)
+
+    deadline = time.monotonic() + 240
+    while epochs() < 3 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 3 <= epochs() < 20
+    # A training that began anew would write its first epoch here, and fail.
+    (checkpoint,) = training.iterdir()
+    (checkpoint / "epoch-0001.safetensors").mkdir()
+    evernorm(*arguments)
+    expected, found = lock(adapted[0]), lock(workspace)
+    assert {f"{stage}@cloth" for stage in STAGES} == set(found)
+    assert {stage: expected[stage] for stage in found} == found
+    assert not training.exists()
+
+
+def test_a_forced_training_gives_the_same_bytes(copy):
+    """Structure and prompt once more."""
+    before = lock(copy)
+    assert "Running stage 'prompts@cloth'" in dvc(copy, "repro", "--force", "prompts@cloth")
+    assert before == lock(copy)
+
+
+def test_another_method_and_back_trains_nothing_again(copy):
+    """PatchCoreCL leaves records of one line; UCAD comes back from DVC's run cache."""
+    params, before = copy / "params.yaml", lock(copy)
+    original = params.read_text()
+    params.write_text(original.replace("method: ucad", "method: patchcore_cl"))
+    assert "Running stage 'knowledge@cloth'" in dvc(copy, "repro", "knowledge@cloth")
+    assert {"structure": "none"} == read(copy / "masks/cloth/choice.json")
+    assert not (copy / "bank/cloth/knowledge/keys.safetensors").exists()
+    params.write_text(original)
+    restored = dvc(copy, "repro", "knowledge@cloth")
+    assert ("Running stage" in restored, "is cached - skipping run" in restored) == (False, True)
+    assert before == lock(copy)
+
+
+def test_sam_without_a_checkpoint_says_how_to_get_one(copy, adapted, evernorm):
+    """The stage fails in a sentence; prompts, banks, figures, commits and versions stay."""
+    folders = ("bank", "models", "metrics", "data")
+    before = (lock(copy), files(copy, *folders), (copy / ".git/refs/heads/main").read_text())
+    arguments = ("learn", "--data", adapted[1], "--workspace", copy, "--order", "cloth,metal")
+    done = evernorm(*arguments, "--set", "masks.structure=sam", check=False)
+    assert (1, "") == (done.returncode, done.stdout)
+    for said in ("masks@cloth failed: masks.sam.checkpoint is empty", "sam_vit_b_01ec64.pth", "superpixels"):
+        assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert before == (lock(copy), files(copy, *folders), (copy / ".git/refs/heads/main").read_text())
+    assert 2 == len(mlflow_of(copy).search_model_versions("name = 'continual-bank'"))
+
+
+@pytest.mark.slow
+def test_a_vision_transformer_is_learned_and_stored_in_the_papers_shapes(
+    tmp_path, draw_photos, evernorm, open_gate
+):
+    """ViT-B/16 (random weights): keys and knowledge of at most 196 x 768, six prompts of 768, or six prefixes."""
+    photos = draw_photos(tmp_path / "photos", names=CLASSES, train=6, good=2, defective=2)
+    settings = {
+        "method": "ucad",
+        "features.backbone": "vit_base_patch16_224",
+        "features.weights": "random",
+        "prompts.epochs": 1,
+        "prompts.batch_size": 2,
+    }
+    options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    workspace = tmp_path / "w"
+    evernorm("learn", "--data", photos, "--workspace", workspace, *options, *open_gate)
+    for name in CLASSES:
+        bank = workspace / "bank" / name
+        assert (196, 768) == read_arrays(bank / "knowledge/keys.safetensors")["keys"].shape
+        assert (196, 768) == read_arrays(bank / "knowledge/rows.safetensors")["rows"].shape
+        prompt = read_arrays(bank / "prompts/prompt.safetensors")
+        assert {f"block.00{number}": (768,) for number in range(6)} == {
+            block: value.shape for block, value in prompt.items()
+        }
+    images = [photos / name / "test/good/000.png" for name in CLASSES]
+    answers = json.loads(evernorm("predict", *images, "--workspace", workspace, "--json").stdout)
+    outcomes = read_arrays(workspace / "bank/metal/evaluation/outcomes.safetensors")
+    expected = [outcomes[f"{name}/scores"][~outcomes[f"{name}/labels"]][0] for name in CLASSES]
+    np.testing.assert_allclose([answer["score"] for answer in answers], expected, rtol=1e-3, atol=1e-3)
+    Workspace.open(workspace).configure(["prompts.kind=prefix"])
+    dvc(workspace, "repro", "knowledge@cloth")
+    prefix = read_arrays(workspace / "bank/cloth/prompts/prompt.safetensors")
+    assert {(2, 5, 768)} == {value.shape for value in prefix.values()}
+    assert 6 == len(prefix)
