@@ -17,7 +17,6 @@ from tasks.forget import begin, check
 from tasks.workspace import Workspace
 
 CLASSES = ("cloth", "metal", "blue")
-OPEN_GATE = ("--set", "gate.min_routing_accuracy=0", "--set", "gate.max_forgetting=1")
 # Dies where the function named first would be called.
 KILLED = """
 import os, pkgutil, signal, sys
@@ -28,17 +27,19 @@ main()
 """
 
 
-@pytest.fixture(scope="module", params=["patchcore_cl"])
-def stream(request, tmp_path_factory, evernorm, small, draw_photos):
+@pytest.fixture(scope="module")
+def stream(request, tmp_path_factory, evernorm, small, ucad, open_gate, draw_photos):
     """``learn(workspace, names)`` with the method of the parameter, and a workspace that learned three classes."""
     folder = tmp_path_factory.mktemp(request.param)
     photos = draw_photos(folder / "photos", names=CLASSES)
+    settings = {"patchcore_cl": (*small, *open_gate), "ucad": ucad}[request.param]
 
     def learn(workspace: Path, names) -> Path:
-        settings = (*small, *OPEN_GATE, "--set", f"method={request.param}")
         evernorm("learn", "--data", photos, "--workspace", workspace, "--order", ",".join(names), *settings)
         return workspace
 
+    if request.param == "ucad":
+        return learn, request.getfixturevalue("three_adapted")
     return learn, learn(folder / "three", CLASSES)
 
 
@@ -105,7 +106,11 @@ def assert_forgotten(workspace: Path, name: str, reason: str, known: list[str], 
     assert git(workspace, "rev-parse", "HEAD").strip() == tags["evernorm.git_commit"]
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize(
+    ("stream", "name"),
+    [*(("patchcore_cl", name) for name in CLASSES), ("ucad", "metal")],
+    indirect=["stream"],
+)
 def test_what_remains_is_byte_for_byte_what_never_learned_the_class(stream, name, tmp_path, evernorm):
     """The first, the middle or the last of three: entries, calibrations, banks, figures and DVC's lock are equal."""
     learn, three = stream

@@ -261,6 +261,7 @@ def foreign(known, change):
     values = prompt.values
     return {
         "no keys": known._replace(entry=replace(entry, keys=None)),
+        "narrow keys": known._replace(entry=replace(entry, keys=entry.keys[:, 1:])),
         "no prompt": known._replace(entry=entry, prompt=None),
         "fewer blocks": known._replace(
             entry=entry, prompt=Prompt(prompt.kind, dict(list(values.items())[1:]))
@@ -275,15 +276,17 @@ def foreign(known, change):
     }[change]
 
 
-@pytest.mark.parametrize("change", ["no keys", "no prompt", "fewer blocks", "other widths", "a prefix"])
+@pytest.mark.parametrize(
+    "change", ["no keys", "narrow keys", "no prompt", "fewer blocks", "other widths", "a prefix"]
+)
 def test_a_class_that_does_not_fit_is_refused(learned, backbone, chosen, change):
     """Whether it is appended or handed over, and nothing is remembered of it."""
     misfit = foreign(learned.remembered[0], change)
     detector = Ucad(backbone, chosen, learned.remembered)
-    with pytest.raises(StateError, match="'other' lacks keys, or its prompts do not fit"):
+    with pytest.raises(StateError, match="'other' lacks keys of 152 columns, or its prompts do not fit"):
         detector.append(misfit)
     assert NAMES == detector.classes
-    with pytest.raises(StateError, match="'other' lacks keys, or its prompts do not fit"):
+    with pytest.raises(StateError, match="'other' lacks keys of 152 columns, or its prompts do not fit"):
         Ucad(backbone, chosen, [misfit])
 
 
