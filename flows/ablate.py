@@ -12,7 +12,7 @@ from rich.table import Table
 
 from evernorm.errors import ParamsError
 from evernorm.files import write_bytes
-from evernorm.params import Method, Params, PromptKind, override, parse_params
+from evernorm.params import Method, Params, PromptKind, Stopping, override, parse_params
 from flows.environment import prepare
 from flows.run import learn_folder, with_whole_paths
 
@@ -114,8 +114,11 @@ def _variants(table: str, base: Params) -> list[Variant]:
         "loss=linear": "prompts.loss=linear",
         f"learning_rate={faster:g}": f"prompts.learning_rate={faster}",
         "first_block=5": "prompts.first_block=5",
-        "stopping=loss": "prompts.stopping=loss",
-        "stopping=compactness": "prompts.stopping=compactness",
+        **{
+            f"stopping={each.value}": f"prompts.stopping={each.value}"
+            for each in Stopping
+            if each is not base.prompts.stopping
+        },
         "scale=50": "masks.superpixels.scale=50",
     }
     if base.masks.sam.checkpoint:

@@ -58,7 +58,9 @@ def predict_files(images: list[Path], out: Path | None, root: Path, bank: Path |
     table = Table(Column("image", overflow="fold"), *columns, box=SIMPLE_HEAD)
     for answer in answers:
         if answer["class"] is None:
-            table.add_row(Text(answer["image"]), "[bold yellow]unknown class[/]", "–", "–", "–", "not judged")
+            table.add_row(
+                Text(answer["image"]), "[bold yellow]unknown class[/]", "–", "–", "–", "[bold red]unknown[/]"
+            )
             continue
         decision = "[bold red]defective[/]" if answer["anomalous"] else "good"
         figures = (f"{answer['score']:+.2f}", f"{answer['probability']:.3f}", f"{answer['p_value']:.4f}")

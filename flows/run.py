@@ -165,10 +165,14 @@ def with_whole_paths(settings: list[str]) -> list[str]:
 
 
 def _with_method(known: Params, settings: list[str]) -> list[str]:
-    """UCAD is made for vision transformers: a new stream with one learns with it unless it is told otherwise."""
+    """UCAD is made for vision transformers: a new stream with one learns with it, the paper's way, unless told otherwise."""
     backbone = parse_params(override(known.model_dump(mode="json"), settings)).features.backbone
     told = any(setting.partition("=")[0].strip() == "method" for setting in settings)
-    return settings if told or not backbone.startswith(("vit_", "deit")) else ["method=ucad", *settings]
+    return (
+        settings
+        if told or not backbone.startswith(("vit_", "deit"))
+        else ["method=ucad", "prompts.stopping=last", *settings]
+    )
 
 
 def _check_prompts(params: Params) -> None:

@@ -151,7 +151,11 @@ class MaskParams(_Group):
 
 
 class PromptParams(_Group):
-    """What is trained for a class, and how (UCAD, structure-based contrastive learning)."""
+    """What is trained for a class, and how (UCAD, structure-based contrastive learning).
+
+    All defaults are the paper's but `stopping`: there the last epoch is kept. With EfficientNet-lite0 that harms
+    some classes and helps others, and compactness, which needs no defects, tells which (docs/results.md).
+    """
 
     kind: PromptKind = PromptKind.ADDITIVE
     length: Annotated[int, Field(ge=1, le=100)] = 5  # prefix: keys and values a block
@@ -162,7 +166,7 @@ class PromptParams(_Group):
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 8
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 25
     clip: Annotated[float, Field(gt=0)] = 1.0  # largest norm of the gradient
-    stopping: Stopping = Stopping.LAST
+    stopping: Stopping = Stopping.COMPACTNESS
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of the training images for that
     patience: Annotated[int, Field(ge=1, le=10_000)] = (
         5  # epochs without a gain on them that end the training

@@ -1,7 +1,9 @@
 """The command run as a user runs it, in workspaces under pytest's temporary folder."""
 
+import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +17,14 @@ import pytest
 SMALL = ("features.image_size=64", "knowledge.budget=150", "gate.min_image_auroc=0")
 OPEN_GATE = ("gate.min_image_auroc=0", "gate.min_routing_accuracy=0", "gate.max_forgetting=1")
 # Epochs enough to be killed between two of them; no margin, so that two classes suffice to tell a third from.
-UCAD = ("method=ucad", "features.image_size=64", "prompts.epochs=20", "weibull.unknown_margin=0", *OPEN_GATE)
+UCAD = (
+    "method=ucad",
+    "features.image_size=64",
+    "prompts.epochs=20",
+    "prompts.stopping=last",
+    "weibull.unknown_margin=0",
+    *OPEN_GATE,
+)
 
 
 def run(*arguments: object, check: bool = True, env: dict[str, str] | None = None, cwd: Path | None = None):
@@ -136,3 +145,33 @@ def three_adapted(tmp_path_factory, adapted, ucad) -> Path:
     shutil.copytree(adapted[0], workspace, symlinks=True)
     run("learn", "--data", adapted[1], "--workspace", workspace, "--order", "cloth,metal,blue", *ucad)
     return workspace
+
+
+@pytest.fixture(scope="session")
+def interrupted(tmp_path_factory, adapted, ucad) -> tuple[Path, int]:
+    """A workspace that learned one class with UCAD, killed between two epochs and begun again; and how many those were."""
+    workspace = tmp_path_factory.mktemp("interrupted") / "workspace"
+    arguments = ["learn", "--data", str(adapted[1]), "--workspace", str(workspace), "--order", "cloth", *ucad]
+    training = workspace / ".evernorm/training/cloth"
+
+    def epochs() -> int:
+        histories = [json.loads(path.read_text()) for path in training.glob("*/history.json")]
+        return max((len(each["loss"]) for each in histories), default=0)
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 240
+    while epochs() < 3 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = epochs()
+    # A training that began anew would write its first epoch here, and fail.
+    (checkpoint,) = training.iterdir()
+    (checkpoint / "epoch-0001.safetensors").mkdir()
+    run(*arguments)
+    return workspace, done

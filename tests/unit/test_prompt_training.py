@@ -37,7 +37,9 @@ def images(drawn):
 def network_of(tiny_vit):
     """``network_of(**params)``: the transformer with prompts and settings under which it learns fast."""
     fast = {"epochs": 4, "batch_size": 3, "learning_rate": 0.1, "held_out": 0.25, "length": 2}
-    return lambda **params: PromptedBackbone(tiny_vit, PromptParams(**{**fast, **params}))
+    return lambda **params: PromptedBackbone(
+        tiny_vit, PromptParams(**{"stopping": Stopping.LAST, **fast, **params})
+    )
 
 
 @pytest.fixture
@@ -113,7 +115,8 @@ def test_parts_of_drawn_images_become_compact(backbone, drawn):
     segmenter = SuperpixelSegmenter(SuperpixelParams(), 0.002)
     labels = [to_grid(segmenter.labels(image), backbone.grid) for image in images]
     network = PromptedBackbone(
-        backbone, PromptParams(epochs=3, batch_size=3, learning_rate=0.05, first_block=3)
+        backbone,
+        PromptParams(epochs=3, batch_size=3, learning_rate=0.05, first_block=3, stopping=Stopping.LAST),
     )
     _, history = train_prompt(network, images.__getitem__, labels, 0)
     assert history.loss[0] > history.loss[1] > history.loss[2]

@@ -19,7 +19,7 @@ from evernorm.features.prompts import Prompt
 from evernorm.methods.patchcore_cl import PatchCoreCL
 from evernorm.methods.presets import load_bank
 from evernorm.methods.ucad import Ucad
-from evernorm.params import Device, FeatureParams, KnowledgeParams, PromptKind, PromptParams
+from evernorm.params import Device, FeatureParams, KnowledgeParams, PromptKind, PromptParams, Stopping
 
 NAMES = ("textile", "machined_part")
 NOTHING = np.empty((8, 0), np.float32)  # known of routing statistics
@@ -31,7 +31,7 @@ def chosen(settings):
     return replace(
         settings,
         knowledge=KnowledgeParams(rows=60, keys=40),
-        prompts=PromptParams(epochs=2, batch_size=4, learning_rate=0.01),
+        prompts=PromptParams(epochs=2, batch_size=4, learning_rate=0.01, stopping=Stopping.LAST),
     )
 
 
