@@ -9,6 +9,7 @@ _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DVC_NO_ANALYTICS": "true",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # a busy machine needs more than 20 s
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the command tells a fault once, in one sentence
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
     "MLFLOW_LOGGING_LEVEL": "WARNING",

@@ -132,7 +132,8 @@ def _run_flow(run: Callable[[], T]) -> T:
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(quietly).result()
     except (httpx.HTTPError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "Failed to reach API" not in str(error):
+        unreachable = ("Failed to reach API", "attempting to connect to ephemeral Prefect API")
+        if isinstance(error, RuntimeError) and not any(each in str(error) for each in unreachable):
             raise
         raise PipelineError(
             "no Prefect server answers; check PREFECT_API_URL, or unset it to start one here"
