@@ -13,7 +13,7 @@ from rich.console import Console
 
 from evernorm.errors import ParamsError, PipelineError
 from evernorm.features.weights import HUB, RANDOM
-from evernorm.params import Params, chain, override, parse_params
+from evernorm.params import Method, Params, Stopping, chain, override, parse_params
 from flows.environment import prepare
 
 T = TypeVar("T")
@@ -37,11 +37,13 @@ def learn_folder(
     known = Workspace.open(root).params if (root / MARKER).is_file() else Params()
     settings = with_whole_paths(settings)
     if not known.order:
-        settings = _with_method(known, settings)
+        settings = with_defaults_of_backbone(known, settings)
     names = order or sorted(read_classes(data))
     stream = _stream(known.order, names)
     params = parse_params({**override(known.model_dump(mode="json"), settings), "stream": chain(stream)})
-    _check_prompts(params)
+    apart = {"stream", "gate"}
+    if not known.order or params.model_dump(exclude=apart) != known.model_dump(exclude=apart):
+        _check_prompts(params)
     if root.resolve().is_relative_to(data.resolve()):
         raise ParamsError(f"the workspace {root} lies inside {data}; name one outside of it with --workspace")
     with progress_bar(f"checking {data}") as progress:
@@ -165,15 +167,16 @@ def with_whole_paths(settings: list[str]) -> list[str]:
     return whole
 
 
-def _with_method(known: Params, settings: list[str]) -> list[str]:
-    """UCAD is made for vision transformers: a new stream with one learns with it, the paper's way, unless told otherwise."""
-    backbone = parse_params(override(known.model_dump(mode="json"), settings)).features.backbone
-    told = any(setting.partition("=")[0].strip() == "method" for setting in settings)
-    return (
-        settings
-        if told or not backbone.startswith(("vit_", "deit"))
-        else ["method=ucad", "prompts.stopping=last", *settings]
-    )
+def with_defaults_of_backbone(known: Params, settings: list[str]) -> list[str]:
+    """UCAD is made for vision transformers: with one, it is the method, and its prompts are trained the paper's way."""
+    params = parse_params(override(known.model_dump(mode="json"), settings))
+    if not params.features.backbone.startswith(("vit_", "deit")):
+        return settings
+    told = {setting.partition("=")[0].strip() for setting in settings}
+    chosen = [] if "method" in told else [f"method={Method.UCAD.value}"]
+    if (chosen or params.method is Method.UCAD) and "prompts.stopping" not in told:
+        chosen.append(f"prompts.stopping={Stopping.LAST.value}")
+    return [*chosen, *settings]
 
 
 def _check_prompts(params: Params) -> None:

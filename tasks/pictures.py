@@ -46,10 +46,11 @@ def training_curve(history: Mapping[str, Any], name: str) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if history["held_out"]:
         other = axes.twinx()
-        other.plot(range(len(history["held_out"])), history["held_out"], color=_BAD, label="held-out images")
+        values = history["held_out"]
+        other.plot(range(len(values)), values, color=_BAD, marker=".", label="held-out images")
         other.set_ylabel("criterion on held-out images", color=_BAD)
     axes.axvline(history["kept"], color=_LINE, lw=1.2, ls="--", label="kept")
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 

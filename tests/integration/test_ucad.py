@@ -250,6 +250,7 @@ def test_a_vision_transformer_is_learned_and_stored_in_the_papers_shapes(
         "features.weights": "random",
         "prompts.epochs": 1,
         "prompts.batch_size": 2,
+        "prompts.stopping": "loss",
     }
     options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     workspace = tmp_path / "w"
@@ -262,6 +263,11 @@ def test_a_vision_transformer_is_learned_and_stored_in_the_papers_shapes(
         assert {f"block.00{number}": (768,) for number in range(6)} == {
             block: value.shape for block, value in prompt.items()
         }
+        # The images held out are measured before the first epoch and after each.
+        run = experiences(workspace)[name].info.run_id
+        points = mlflow_of(workspace).get_metric_history(run, "prompt/held_out")
+        held_out = read(bank / "prompts/history.json")["held_out"]
+        assert [(0, held_out[0]), (1, held_out[1])] == sorted((point.step, point.value) for point in points)
     images = [read_image(photos / name / "test/good/000.png") for name in CLASSES]
     outcomes = read_arrays(workspace / "bank/metal/evaluation/outcomes.safetensors")
     expected = [outcomes[f"{name}/scores"][~outcomes[f"{name}/labels"]][0] for name in CLASSES]
