@@ -14,7 +14,7 @@ from evernorm.errors import ParamsError
 from evernorm.files import write_bytes
 from evernorm.params import Method, Params, PromptKind, Stopping, override, parse_params
 from flows.environment import prepare
-from flows.run import learn_folder, with_whole_paths
+from flows.run import learn_folder, with_defaults_of_backbone, with_whole_paths
 
 if TYPE_CHECKING:
     from tasks.summary import Figure, Summary
@@ -63,9 +63,8 @@ def ablate(
         ParamsError: No such table, or a variant that these settings do not allow.
     """
     settings = with_whole_paths(settings)
-    base = parse_params(
-        override(Params().model_dump(mode="json"), [*settings, f"method={Method.UCAD.value}"])
-    )
+    settings = with_defaults_of_backbone(Params(), [*settings, f"method={Method.UCAD.value}"])
+    base = parse_params(override(Params().model_dump(mode="json"), settings))
     if (strange := [table for table in tables if table not in TABLES]) or not tables:
         raise ParamsError(f"--tables {','.join(strange)!r}: expected some of {','.join(TABLES)}")
     prepare(root)

@@ -242,6 +242,7 @@ def _log_training(client: "MlflowClient", run_id: str, workspace: Workspace, nam
         for key, first, curve in curves
         for epoch, value in enumerate(curve)
     ]
+    points.append(Metric("prompt/kept", values["kept"], now, 0))
     client.log_batch(run_id, metrics=points)
 
 
