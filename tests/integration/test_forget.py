@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evernorm.errors import ParamsError
+from evernorm.errors import ParamsError, PipelineError
+from evernorm.files import write_json
 from tasks.forget import begin, check
 from tasks.workspace import Workspace
 
@@ -273,6 +274,31 @@ def test_an_empty_stream_has_nothing_to_forget(tmp_path):
     """A workspace in which nothing was learned."""
     with pytest.raises(ParamsError, match="the stream names no class yet"):
         check(Workspace.open_or_create(tmp_path / "w"), "cloth", "sold")
+
+
+def test_a_stream_learned_in_part_keeps_what_it_learned(tmp_path):
+    """The last class that was learned stays; one whose learning failed can go."""
+    workspace = Workspace.open_or_create(tmp_path / "w")
+    workspace.configure(order=["cloth", "metal"])
+    write_json(workspace.paths.metrics("cloth"), {})
+    assert ["cloth"] == workspace.learned()
+    with pytest.raises(ParamsError, match="cloth is the only class that is learned"):
+        check(workspace, "cloth", "sold")
+    check(workspace, "metal", "sold")
+
+
+def test_once_it_is_out_of_the_stream_an_interrupted_forgetting_stops_nothing_else(tmp_path):
+    """Otherwise a stream that fails for another reason could neither be changed nor left."""
+    workspace = Workspace.open_or_create(tmp_path / "w")
+    workspace.configure(order=["cloth", "metal", "blue"])
+    for name in ("cloth", "metal", "blue"):
+        write_json(workspace.paths.metrics(name), {})
+    begin(workspace, "metal", "sold")
+    with pytest.raises(PipelineError, match="forgetting metal was interrupted"):
+        check(workspace, "cloth", "sold")
+    workspace.configure(order=["cloth", "blue"])
+    check(workspace, "cloth", "sold")
+    check(workspace, "metal", "sold")  # it goes on
 
 
 def test_comments_in_the_stream_stay_when_it_is_linked_anew(tmp_path):
