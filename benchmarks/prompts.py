@@ -4,7 +4,8 @@ A coreset of 196 rows depends on the row it starts from by more than prompts cha
 are compared in pairs: the same class, images and starts, over several starts and several seeds of the training.
 The true class is given, so that nothing but prompt and rows differs.
 
-The cost of training is compared with its floor, the forward and backward passes alone, timed in the same run.
+The cost of training is compared with its floor, the forward and backward passes alone, in the same run; both in
+seconds of the processor, which other work on the machine does not change.
 
     python benchmarks/prompts.py --data FOLDER [--seeds 3] [--starts 5] [--rows 196 784] [--epochs 25]
         [--structure superpixels|features] [--set prompts.loss=linear ...] [--classes a,b] [--out FILE]
@@ -69,9 +70,9 @@ def main() -> None:
         without = figures(plain, Prompt(PromptKind.NONE, {}), train, test, options.rows, options.starts)
         report(options.out, name, None, without)
         for seed in range(options.seeds):
-            started = time.perf_counter()
+            started = time.process_time()
             prompt, history = train_prompt(network, train.read, labels, seed)
-            seconds = time.perf_counter() - started
+            seconds = time.process_time() - started
             floor = options.epochs * len(train) * passes(network, train.read, labels)
             trained = figures(network, prompt, train, test, options.rows, options.starts)
             report(options.out, name, seed, trained, history.kept)
@@ -108,7 +109,7 @@ def parts(structure: str, params: Params, network: PromptedBackbone, train: Expe
 
 
 def passes(network: PromptedBackbone, read: Read, labels: Labels, images: int = 40, size: int = 4) -> float:
-    """Seconds an image of the forward and backward passes alone: network and loss, inputs ready in memory."""
+    """Processor seconds an image of the forward and backward passes alone: network and loss, inputs ready in memory."""
     import torch
 
     params = network.params
@@ -123,10 +124,10 @@ def passes(network: PromptedBackbone, read: Read, labels: Labels, images: int = 
     started = 0.0
     for turn in range(1 + images // size):
         if turn == 1:  # the first is for warming up
-            started = time.perf_counter()
+            started = time.process_time()
         features = network.resume(begun, {b: p.expand(size, *p.shape) for b, p in prompts.items()})
         structure_loss(features, truth, params.loss, params.temperature).backward()
-    return (time.perf_counter() - started) / images
+    return (time.process_time() - started) / images
 
 
 def figures(
