@@ -56,7 +56,7 @@ def ablate(
         order: The stream; all classes by name where None.
         settings: Parameters that all variants share.
         tables: Which of `TABLES`.
-        seeds: Every trained variant is learned with each.
+        seeds: Every variant is learned with each.
         out: Where the table (``table.txt``) and each variant's summary go; default: in the workspace.
 
     Raises:

@@ -16,6 +16,11 @@ app = typer.Typer(
 )
 
 WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Where the stream is learned and kept.")]
+DataOption = Annotated[Path, typer.Option("--data", help="A folder of classes.")]
+OrderOption = Annotated[str | None, typer.Option(help="Classes in the order to learn them, a,b,c.")]
+TableOption = Annotated[
+    Path | None, typer.Option(help="Where table and summaries go; default: in the workspace.")
+]
 PIPELINE = {"dvc", "mlflow", "prefect", "httpx", "matplotlib", "pandas", "psutil", "ruamel", "ruamel.yaml"}
 DEFAULT_WORKSPACE = Path("evernorm-workspace")
 
@@ -94,15 +99,13 @@ def forget(
 
 @app.command()
 def compare(
-    data: Annotated[Path, typer.Option("--data", help="A folder of classes.")],
+    data: DataOption,
     workspace: WorkspaceOption = Path("evernorm-comparison"),
-    order: Annotated[str | None, typer.Option(help="Classes in the order to learn them, a,b,c.")] = None,
+    order: OrderOption = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter all methods share; repeatable.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Where table and summaries go; default: in the workspace.")
-    ] = None,
+    out: TableOption = None,
 ) -> None:
     """Learn the same stream with every method and print them side by side."""
     from flows.compare import compare_methods
@@ -112,9 +115,9 @@ def compare(
 
 @app.command()
 def ablate(
-    data: Annotated[Path, typer.Option("--data", help="A folder of classes.")],
+    data: DataOption,
     workspace: WorkspaceOption = Path("evernorm-ablation"),
-    order: Annotated[str | None, typer.Option(help="Classes in the order to learn them, a,b,c.")] = None,
+    order: OrderOption = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter all variants share; repeatable.")
     ] = None,
@@ -122,9 +125,7 @@ def ablate(
         str, typer.Option(help="6: prompts, 7: rows, 8: feature level, training: how prompts are trained.")
     ] = "6,7,8,training",
     seeds: Annotated[str, typer.Option(help="Seeds of the training, a,b,c.")] = "0",
-    out: Annotated[
-        Path | None, typer.Option(help="Where table and summaries go; default: in the workspace.")
-    ] = None,
+    out: TableOption = None,
 ) -> None:
     """Learn the same stream with UCAD and with parts of it changed or left out, and print a table."""
     from flows.ablate import ablate as run_ablation

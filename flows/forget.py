@@ -53,7 +53,7 @@ def show_forgotten(workspace: Workspace, forgot: Forgotten, registered: Register
     name, uri = forgot.name, tracking_uri(workspace)
     console.print(
         f"Forgot {name} ({forgot.reason}): its images, entry, features, models and figures are removed from "
-        f"{workspace.root}; the bank knows {', '.join(workspace.params.order)}."
+        f"{workspace.root}; the bank knows {', '.join(workspace.learned())}."
     )
     said = f"{registered.name} version {registered.version} is {registered.alias}"
     if registered.alias != CHAMPION:

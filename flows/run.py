@@ -17,6 +17,7 @@ from evernorm.params import Method, Params, Stopping, chain, override, parse_par
 from flows.environment import prepare
 
 T = TypeVar("T")
+_FILES = {"features.weights", "masks.sam.checkpoint"}  # parameters that may name a file or a folder
 
 
 def learn_folder(
@@ -157,13 +158,8 @@ def with_whole_paths(settings: list[str]) -> list[str]:
     whole = []
     for setting in settings:
         key, _, value = setting.partition("=")
-        names_a_path = key.strip() in {"features.weights", "masks.sam.checkpoint"} and value not in {
-            "",
-            HUB,
-            RANDOM,
-        }
-        found = names_a_path and Path(value).exists()
-        whole.append(f"{key}={Path(value).resolve()}" if found else setting)
+        names_a_file = key.strip() in _FILES and value not in {"", HUB, RANDOM} and Path(value).exists()
+        whole.append(f"{key}={Path(value).resolve()}" if names_a_file else setting)
     return whole
 
 

@@ -67,16 +67,13 @@ def assemble(names: list[str], params: Params, paths: Paths) -> MemoryDetector:
     rows = detector.rows_read(params.knowledge.budget, sizes)
     remembered = [
         Remembered(
-            Entry.load(folder, limit), Calibrations.load(paths.bank(each, "weibull")), _prompt(paths, each)
+            Entry.load(folder, limit),
+            Calibrations.load(paths.bank(each, "weibull")),
+            Prompt.find(paths.bank(each, "prompts")),
         )
         for each, folder, limit in zip(entries, folders, rows, strict=True)
     ]
     return detector(build_backbone(params.features, params.seed), Settings.of(params), remembered)
-
-
-def _prompt(paths: Paths, name: str) -> Prompt | None:
-    folder = paths.bank(name, "prompts")
-    return Prompt.load(folder) if (folder / "prompt.json").is_file() else None
 
 
 def _tests(names: list[str], previous: str, detector: MemoryDetector, paths: Paths) -> list[TestClass]:

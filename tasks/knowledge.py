@@ -24,8 +24,8 @@ def knowledge(name: str, params: Params, paths: Paths) -> None:
     backbone = build_backbone(params.features, params.seed)
     detector = DETECTORS[params.method](backbone, Settings.of(params))
     experiences = [Experience.of(Manifest.load(paths.training(each)), paths.data(each)) for each in names]
-    trained = paths.bank(name, "prompts") / "prompt.json"
-    prompt = Prompt.load(trained.parent) if trained.is_file() else None
+    trained = paths.bank(name, "prompts")
+    prompt = Prompt.find(trained)
     with progress_bar(f"{name}: features") as progress:
         entry, training = detector.build(experiences, JOINT if cumulative else name, prompt, progress)
     folder = paths.bank(name, "knowledge")
@@ -34,7 +34,7 @@ def knowledge(name: str, params: Params, paths: Paths) -> None:
     write_lineage(
         folder / "lineage.json",
         stage="knowledge",
-        inputs=[*(paths.training(each) for each in names), *trained.parent.glob("prompt.safetensors")],
+        inputs=[*(paths.training(each) for each in names), *trained.glob("prompt.safetensors")],
         root=paths.root,
         params=result_params(params),
         packages=PACKAGES,

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
+from workspaces import lock
 
 from tasks.workspace import Workspace
 
@@ -24,10 +24,6 @@ def ablated(adapted, tmp_path_factory, evernorm, ucad):
     command = ("ablate", "--data", adapted[1], "--workspace", workspace, "--order", "cloth,metal", *ucad)
     command = (*command, "--tables", "6")
     return workspace, command, evernorm(*command)
-
-
-def lock(workspace: Path) -> dict:
-    return yaml.safe_load((workspace / "dvc.lock").read_text())["stages"]
 
 
 def summaries(workspace: Path) -> dict[str, dict]:

@@ -60,10 +60,6 @@ def copy(learned, tmp_path):
     return shutil.copytree(learned[0], tmp_path / "workspace", symlinks=True)
 
 
-def lock(workspace: Path) -> dict:
-    return yaml.safe_load((workspace / "dvc.lock").read_text())["stages"]
-
-
 def files(workspace: Path) -> dict[str, bytes]:
     """Everything that is learned, by its path."""
     folders = ("data", "masks", "bank", "features", "models", "metrics")

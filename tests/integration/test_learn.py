@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from workspaces import dvc, lock
 
 from evernorm.data.image import read_image
 from evernorm.files import read_arrays, sha256_file
@@ -31,23 +32,6 @@ def copy(learned, tmp_path):
     shutil.copytree(workspace, tmp_path / "workspace", symlinks=True)
     shutil.copytree(photos, tmp_path / "photos")
     return tmp_path / "workspace", tmp_path / "photos"
-
-
-def lock(workspace: Path) -> dict:
-    return yaml.safe_load((workspace / "dvc.lock").read_text())["stages"]
-
-
-def dvc(workspace: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=workspace,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def client(workspace: Path):

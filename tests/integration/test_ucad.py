@@ -2,17 +2,14 @@
 
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
+from workspaces import dvc, lock
 
 from evernorm.data.image import read_image
 from evernorm.files import read_arrays
@@ -31,23 +28,6 @@ LEARNED_ONCE = ("masks/{}", "bank/{}/prompts", "bank/{}/knowledge", "bank/{}/wei
 def copy(adapted, tmp_path):
     """A copy of the workspace that learned two classes, to change."""
     return shutil.copytree(adapted[0], tmp_path / "workspace", symlinks=True)
-
-
-def lock(workspace: Path) -> dict:
-    return yaml.safe_load((workspace / "dvc.lock").read_text())["stages"]
-
-
-def dvc(workspace: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=workspace,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def files(workspace: Path, *folders: str) -> dict[str, bytes]:

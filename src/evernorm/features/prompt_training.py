@@ -219,7 +219,7 @@ class _Training:
     def _loss(self, chosen: Indices) -> "Tensor":
         features = self._features(chosen)
         labels = self.labels[chosen].to(features.device)
-        return structure_loss(features.float(), labels, self.params.loss, self.params.temperature)
+        return structure_loss(features, labels, self.params.loss, self.params.temperature)
 
     def _features(self, chosen: Indices) -> "Tensor":
         prompts = {block: value.expand(len(chosen), *value.shape) for block, value in self.prompt.items()}
@@ -234,13 +234,11 @@ class _Training:
             if self.params.stopping is Stopping.LOSS:
                 return sum(self._loss(part).item() * len(part) for part in held_out) / len(self.held_out)
             images = np.random.default_rng([self.seed, 0]).permutation(self.train)[:_COMPARED]
-            seen = torch.cat(
-                [self._features(part).flatten(0, 1).float() for part in _parts(images, self.at_once)]
-            )
+            seen = torch.cat([self._features(part).flatten(0, 1) for part in _parts(images, self.at_once)])
             seen = seen[np.random.default_rng([self.seed, 1]).permutation(len(seen))[:_SAMPLE]]
             nearest, spread = 0.0, 0.0
             for part in held_out:
-                distances = torch.cdist(self._features(part).flatten(0, 1).float(), seen)
+                distances = torch.cdist(self._features(part).flatten(0, 1), seen)
                 nearest += distances.min(dim=1).values.sum().item()
                 spread += distances.mean(dim=1).sum().item()
             return nearest / spread
@@ -270,7 +268,7 @@ class _Cache:
             with torch.inference_mode():
                 begun = network.enter(network.backbone.inputs(images))
             self._levels = list(begun.levels)
-            return tuple(part.float().cpu().numpy() for part in (begun.state, *begun.levels.values()))
+            return tuple(part.cpu().numpy() for part in (begun.state, *begun.levels.values()))
 
         self._arrays = collect(compute, read, count, at_once)
 

@@ -54,6 +54,11 @@ class Prompt:
         write_arrays(folder / "prompt.safetensors", self.arrays())
 
     @classmethod
+    def find(cls, folder: Path) -> "Prompt | None":
+        """The prompt stored in a folder; None where a stage recorded that nothing was trained."""
+        return cls.load(folder) if (folder / "prompt.json").is_file() else None
+
+    @classmethod
     def load(cls, folder: Path) -> "Prompt":
         """Read it back.
 
