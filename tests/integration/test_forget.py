@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from workspaces import lock
 
 from evernorm.errors import ParamsError, PipelineError
 from evernorm.files import write_json
