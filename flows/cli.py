@@ -21,7 +21,23 @@ OrderOption = Annotated[str | None, typer.Option(help="Classes in the order to l
 TableOption = Annotated[
     Path | None, typer.Option(help="Where table and summaries go; default: in the workspace.")
 ]
-PIPELINE = {"dvc", "mlflow", "prefect", "httpx", "matplotlib", "pandas", "psutil", "ruamel", "ruamel.yaml"}
+SettingsOption = Annotated[
+    list[str] | None, typer.Option("--set", help="A parameter, group.key=value; repeatable.")
+]
+ReasonOption = Annotated[str, typer.Option(help="Why, in a line; kept with the record.")]
+PIPELINE = {
+    "boto3",
+    "botocore",
+    "dvc",
+    "mlflow",
+    "prefect",
+    "httpx",
+    "matplotlib",
+    "pandas",
+    "psutil",
+    "ruamel",
+    "ruamel.yaml",
+}
 DEFAULT_WORKSPACE = Path("evernorm-workspace")
 
 
@@ -50,9 +66,7 @@ def learn(
     order: Annotated[
         str | None, typer.Option(help="Classes in the order to learn them, a,b,c. Default: all, by name.")
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="A parameter, group.key=value; repeatable.")
-    ] = None,
+    settings: SettingsOption = None,
     summary: Annotated[Path | None, typer.Option(help="Also write the summary as JSON.")] = None,
 ) -> None:
     """Learn the classes of a folder, one after another."""
@@ -78,6 +92,35 @@ def predict(
 
 
 @app.command()
+def pack(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of one class.")],
+    place: Annotated[
+        str, typer.Argument(metavar="DEST", help="An inbox: a directory or s3://bucket/prefix.")
+    ],
+) -> None:
+    """Deliver a class into an inbox, whole and with its hashes."""
+    from flows.pack import pack_class
+
+    pack_class(folder, place)
+
+
+@app.command()
+def watch(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    inbox: Annotated[
+        str | None, typer.Option(help="A directory or s3://bucket/prefix; kept in params.yaml.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Look now, and no more.")] = False,
+    settings: SettingsOption = None,
+) -> None:
+    """Learn the classes that arrive in an inbox, on the schedule of params.yaml."""
+    from flows.arrive import watch_on_schedule, watch_once
+
+    chosen = [*(settings or []), *([f"watch.inbox={inbox}"] if inbox else [])]
+    (watch_once if once else watch_on_schedule)(workspace, chosen)
+
+
+@app.command()
 def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     """Say what the bank knows, class by class."""
     from flows.answer import show_status
@@ -88,13 +131,46 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
 @app.command()
 def forget(
     name: Annotated[str, typer.Argument(metavar="CLASS", help="The class to forget.")],
-    reason: Annotated[str, typer.Option(help="Why; kept in Git and with the registered version.")],
+    reason: ReasonOption,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Remove a class from the bank, as if it had never been learned."""
     from flows.run import forget_in_workspace
 
     forget_in_workspace(workspace, name, reason)
+
+
+@app.command()
+def promote(
+    version: Annotated[int, typer.Argument(help="The version to make champion.")],
+    reason: ReasonOption,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Make a version champion, whatever the gate said of it."""
+    from flows.run import promote_in_workspace
+
+    promote_in_workspace(workspace, str(version), reason)
+
+
+@app.command()
+def rollback(reason: ReasonOption, workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """Make the champion before the present one champion again."""
+    from flows.run import roll_back_in_workspace
+
+    roll_back_in_workspace(workspace, reason)
+
+
+@app.command()
+def history(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[CLASS]", help="A class; without it, the champions.")
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Say who was champion when, or when a class was learned, from which data, and what served it."""
+    from flows.history import show_history
+
+    show_history(workspace, name)
 
 
 @app.command()

@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tasks.gate import Decision
 from tasks.pipeline import StageRun
-from tasks.registry import SUPERSEDED, Registered
+from tasks.registry import MODEL
 from tasks.summary import Figure, Summary
 
 
@@ -25,24 +26,24 @@ class Reporter:
         """An experience begins."""
         self.console.print(f"[bold]\\[{self.done + 1}/{self.total}] {name}[/bold]")
 
-    def end(self, stages: Sequence[StageRun], registered: Registered, seconds: float) -> None:
-        """An experience has ended."""
+    def end(self, ran: Sequence[StageRun], decision: Decision | None, seconds: float) -> None:
+        """An experience has ended; with a version of the bank, if it made one."""
         self.done += 1
-        ran = [stage for stage in stages if stage.ran]
         took = " · ".join(f"{stage.stage} {stage.seconds or 0:.1f} s" for stage in ran) or "up to date"
-        self.console.print(f"      {took}", style="dim", soft_wrap=True)
-        news = ran or registered.alias != SUPERSEDED  # an old version of a full stream is no news
-        refused = f": {'; '.join(registered.reasons)}" if registered.reasons and news else ""
         left = ""
         if ran:
             self.worked.append(seconds)
-        if ran and self.done < self.total:
-            left = (
-                f" · about {_duration((self.total - self.done) * sum(self.worked) / len(self.worked))} left"
+            if self.done < self.total:
+                mean = sum(self.worked) / len(self.worked)
+                left = f" · about {_duration((self.total - self.done) * mean)} left"
+        self.console.print(f"      {took}{left}", style="dim", soft_wrap=True)
+        if decision is not None:
+            refused = f": {'; '.join(decision.reasons)}" if decision.reasons else ""
+            self.console.print(
+                f"      {MODEL} version {decision.version} {decision.alias}{refused}",
+                soft_wrap=True,
+                markup=False,
             )
-        self.console.print(
-            f"      {registered.name} version {registered.version} {registered.alias}{refused}{left}"
-        )
 
 
 def show(summary: Summary, console: Console) -> None:

@@ -13,6 +13,8 @@ _QUIET = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the command tells a fault once, in one sentence
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # The tasks wait for a server that is away; MLflow's own patience would come on top, minutes a call.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # Threads that spin while they wait slow a machine down several times when anything else runs on it.
     "OMP_WAIT_POLICY": "PASSIVE",

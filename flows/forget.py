@@ -5,44 +5,41 @@ from pathlib import Path
 from prefect import flow
 from rich.console import Console
 
+from flows.learn import learn_experience, publish
 from tasks.faults import mlflow_faults
 from tasks.forget import Forgotten, begin, finish, remove
-from tasks.pipeline import STAGES, reproduce
-from tasks.registry import CHAMPION, Registered, champion_of, register, versions_that_know
-from tasks.tracking import client_of, record, tracking_uri
+from tasks.gate import Decision
+from tasks.registry import CHAMPION, MODEL, champion_of, versions_that_know
+from tasks.tracking import client_of, tracking_uri
 from tasks.workspace import Workspace
 
 
 @flow(name="forget-class", flow_run_name="forget {name}")
-def forget_class(root: Path, name: str, reason: str) -> tuple[Forgotten, Registered]:
+def forget_class(root: Path, name: str, reason: str) -> tuple[Forgotten, Decision]:
     """Remove a class, bring the rest of the stream up to date, register the bank that remains.
 
     Only later classes change, and of those only what depends on the class: their evaluation, and whatever
     their method takes from the class before. Killed at any point, it goes on when it is run again.
 
     Returns:
-        What was forgotten, and the version of the bank without it.
+        What was forgotten, and what the gate made of the bank without it.
     """
     workspace = Workspace.open(root)
     console = Console(stderr=True, highlight=False)
     with workspace.locked():
         forgot = begin(workspace, name, reason)
         remove(root, name)
-        stages = {}
+        learned = {}
         for each in workspace.learned():
-            stages[each] = [reproduce(root, stage, each) for stage in STAGES]
-            ran = [stage.stage for stage in stages[each] if stage.ran]
+            learned[each] = learn_experience(root, each)
+            ran = [stage.stage for stage in learned[each].ran]
             console.print(f"{each}: {' · '.join(ran) or 'up to date'}", style="dim")
-        workspace.commit(f"Forget {name}: {forgot.reason}")
-        *earlier, last = stages
-        for each in earlier:
-            register(root, each, record(root, each, stages[each]))
-        registered = register(root, last, record(root, last, stages[last]), forgot)
+        decision = publish(workspace, learned, f"Forget {name}", forgot)
         finish(workspace)
-    return forgot, registered
+    return forgot, decision
 
 
-def show_forgotten(workspace: Workspace, forgot: Forgotten, registered: Registered) -> None:
+def show_forgotten(workspace: Workspace, forgot: Forgotten, decision: Decision) -> None:
     """Say what was removed, who is champion, and where the class still is.
 
     Raises:
@@ -55,18 +52,18 @@ def show_forgotten(workspace: Workspace, forgot: Forgotten, registered: Register
         f"Forgot {name} ({forgot.reason}): its images, entry, features, models and figures are removed from "
         f"{workspace.root}; the bank knows {', '.join(workspace.learned())}."
     )
-    said = f"{registered.name} version {registered.version} is {registered.alias}"
-    if registered.alias != CHAMPION:
+    said = f"{MODEL} version {decision.version} is {decision.alias}"
+    if decision.alias != CHAMPION:
         with mlflow_faults(uri):
             champion = champion_of(client_of(workspace))
         stands = f"version {champion.version}" if champion else "none"
-        said += f": {'; '.join(registered.reasons)}; champion: {stands}"
+        said += f": {'; '.join(decision.reasons)}; champion: {stands}"
     console.print(said)
     console.print(f"{name} is still in")
     if versions := versions_that_know(workspace, name):
         database = uri if uri.startswith("sqlite:") else "DATABASE"
         console.print(
-            f"  {registered.name} versions {', '.join(versions)} and their MLflow runs: delete both on MLflow's page, "
+            f"  {MODEL} versions {', '.join(versions)} and their MLflow runs: delete both on MLflow's page, "
             f"then `mlflow gc --tracking-uri {uri} --backend-store-uri {database}`"
         )
     console.print(

@@ -2,22 +2,22 @@
 
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 from rich.console import Console
 
-from evernorm.errors import ParamsError, PipelineError
+from evernorm.errors import ParamsError
 from evernorm.features.weights import HUB, RANDOM
 from evernorm.params import Method, Params, Stopping, chain, override, parse_params
 from flows.environment import prepare
+from flows.runner import run_flow, say
 
-T = TypeVar("T")
-_FILES = {"features.weights", "masks.sam.checkpoint"}  # parameters that may name a file or a folder
+_FILES = {
+    "features.weights",
+    "masks.sam.checkpoint",
+    "watch.inbox",
+}  # parameters that may name a file or a folder
 
 
 def learn_folder(
@@ -42,7 +42,7 @@ def learn_folder(
     names = order or sorted(read_classes(data))
     stream = _stream(known.order, names)
     params = parse_params({**override(known.model_dump(mode="json"), settings), "stream": chain(stream)})
-    apart = {"stream", "gate"}
+    apart = {"stream", "gate", "watch"}
     if not known.order or params.model_dump(exclude=apart) != known.model_dump(exclude=apart):
         _check_prompts(params)
     if root.resolve().is_relative_to(data.resolve()):
@@ -79,11 +79,11 @@ def learn_workspace(root: Path, summary_file: Path | None) -> None:
     from tasks.workspace import Workspace
 
     console = Console(highlight=False)
-    learned = _run_flow(lambda: learn_stream(root))
-    if not learned:
+    learned, decision = run_flow(lambda: learn_stream(root))
+    if decision is None:
         console.print("The stream is empty; there is nothing to learn.")
         return
-    summary = summarise(root, [each.recorded for each in learned], learned[-1].registered)
+    summary = summarise(root, [each.recorded for each in learned.values()], decision)
     show(summary, console)
     uri = tracking_uri(Workspace.open(root))
     console.print()
@@ -111,46 +111,50 @@ def forget_in_workspace(root: Path, name: str, reason: str) -> None:
     from tasks.forget import check
 
     check(workspace, name, reason)
-    forgot, registered = _run_flow(lambda: forget_class(workspace.root, name, reason))
-    show_forgotten(workspace, forgot, registered)
+    forgot, decision = run_flow(lambda: forget_class(workspace.root, name, reason))
+    show_forgotten(workspace, forgot, decision)
 
 
-def _run_flow(run: Callable[[], T]) -> T:
-    """Run a flow so that Ctrl-C ends it at once.
+def promote_in_workspace(root: Path, version: str, reason: str) -> None:
+    """Make a version champion and say so.
 
     Raises:
-        PipelineError: No Prefect server answers.
+        EvernormError: Anything the user can cure; nothing has changed then.
     """
-    import httpx
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    prepare(root)
+    from tasks.workspace import Workspace
 
-    def quietly() -> T:
-        # The heartbeat costs a second at the end of every flow and watches for lost workers, not for us.
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            return run()
+    workspace = Workspace.open(root)
+    from flows.promote import promote_version
+    from tasks.forget import reason_line
 
-    signal.signal(signal.SIGINT, _stop)
-    try:
-        # In a thread: in the main one DVC ignores Ctrl-C while a stage runs, and `_stop` would not be called.
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(quietly).result()
-    except (httpx.HTTPError, RuntimeError) as error:
-        unreachable = ("Failed to reach API", "attempting to connect to ephemeral Prefect API")
-        if isinstance(error, RuntimeError) and not any(each in str(error) for each in unreachable):
-            raise
-        raise PipelineError(
-            "no Prefect server answers; check PREFECT_API_URL, or unset it to start one here"
-        ) from error
+    reason = reason_line(reason)
+    change = run_flow(lambda: promote_version(workspace.root, version, reason))
+    say(
+        f"champion: version {change.before} → {version}"
+        if change
+        else f"version {version} is champion already"
+    )
 
 
-def _stop(_signal: int, _frame: object) -> None:
-    """Ctrl-C: end at once with everything that was started; a run may be killed at any point."""
-    import psutil
+def roll_back_in_workspace(root: Path, reason: str) -> None:
+    """Make the champion before the present one champion again and say so.
 
-    for child in psutil.Process().children(recursive=True):
-        child.kill()
-    os.write(2, b"\nevernorm: stopped; the same command goes on from the last finished stage\n")
-    os._exit(130)
+    Raises:
+        EvernormError: Anything the user can cure; nothing has changed then.
+    """
+    prepare(root)
+    from tasks.workspace import Workspace
+
+    workspace = Workspace.open(root)
+    from flows.promote import roll_back_champion
+    from tasks.forget import reason_line
+    from tasks.gate import standing_champion
+
+    reason = reason_line(reason)
+    champion = standing_champion(workspace)
+    change = run_flow(lambda: roll_back_champion(workspace.root, reason, champion))
+    say(f"champion: version {champion} → {change.after}" if change else "another version is champion already")
 
 
 def with_whole_paths(settings: list[str]) -> list[str]:

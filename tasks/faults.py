@@ -1,21 +1,30 @@
 """Which faults may pass by themselves, and how other packages' faults are told to a user."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-from prefect.client.schemas.objects import State
 
 from evernorm.errors import PipelineError, RegistryError
+
+# Names, so that no package has to be imported to be asked: requests', SQLAlchemy's, botocore's.
+_PASSING_NAMES = {
+    "ConnectionError",
+    "ConnectTimeout",
+    "ReadTimeout",
+    "OperationalError",
+    "EndpointConnectionError",
+    "ConnectionClosedError",
+    "ConnectTimeoutError",
+    "ReadTimeoutError",
+    "ResponseStreamingError",
+    "IncompleteReadError",
+}
+_PASSING_CODES = {"SlowDown", "RequestTimeout", "OperationAborted", "NoSuchUpload"}
+_PASSING_NUMBERS = {errno.EIO, errno.ESTALE, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN}
 
 
 class PassingError(PipelineError):
     """A fault that may pass by itself: a lock held, storage out of reach. Worth a retry."""
-
-
-def is_passing(_task: object, _run: object, state: State[Any]) -> bool:
-    """Prefect's question whether to retry: only for what can pass."""
-    return isinstance(state.result(raise_on_failure=False), PassingError)
 
 
 def causes(error: BaseException) -> list[BaseException]:
@@ -27,12 +36,23 @@ def causes(error: BaseException) -> list[BaseException]:
 
 
 def out_of_reach(error: BaseException) -> bool:
-    """Whether a connection failed, timed out, or a database was locked."""
+    """Whether a connection failed, timed out, a server had a fault of its own, or a database was locked."""
     return any(
         isinstance(cause, ConnectionError | TimeoutError)
-        or type(cause).__name__ in {"ConnectionError", "ConnectTimeout", "ReadTimeout", "OperationalError"}
+        or (isinstance(cause, OSError) and cause.errno in _PASSING_NUMBERS)
+        or type(cause).__name__ in _PASSING_NAMES
+        or _server_fault(cause)
         for cause in causes(error)
     )
+
+
+def _server_fault(error: BaseException) -> bool:
+    """Whether it is an answer of a server's that asks to come again."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict):  # requests'; S3's are dictionaries
+        return getattr(response, "status_code", 0) >= 500
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status >= 500 or response.get("Error", {}).get("Code") in _PASSING_CODES
 
 
 @contextmanager
@@ -43,13 +63,60 @@ def mlflow_faults(uri: str) -> Iterator[None]:
         PassingError: The server or its database is out of reach.
         RegistryError: MLflow refuses; with what it said.
     """
-    from mlflow.exceptions import MlflowException
+    from mlflow.exceptions import MlflowException, RestException
+    from requests import RequestException
 
     try:
         yield
-    except MlflowException as error:
-        if out_of_reach(error) or error.error_code == "TEMPORARILY_UNAVAILABLE":
+    except (MlflowException, RequestException) as error:
+        code = getattr(error, "error_code", "")
+        # A server that answers so has lost its database or its artifacts.
+        away = code == "TEMPORARILY_UNAVAILABLE" or (
+            isinstance(error, RestException) and code == "INTERNAL_ERROR"
+        )
+        if away or out_of_reach(error):
             raise PassingError(
                 f"MLflow at {uri} is out of reach; check MLFLOW_TRACKING_URI and run again"
             ) from error
-        raise RegistryError(f"MLflow at {uri} refuses: {error.message}") from error
+        raise RegistryError(f"MLflow at {uri} refuses: {error}") from error
+
+
+@contextmanager
+def storage_faults(place: str) -> Iterator[None]:
+    """Tell the faults of a directory or of S3 as evernorm's; no message holds what S3 was sent.
+
+    Raises:
+        PassingError: It is out of reach.
+        PipelineError: It does not exist or refuses; with what to do.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError, OSError) as error:
+        if out_of_reach(error):
+            what = "AWS_ENDPOINT_URL and the network" if place.startswith("s3://") else "that it is mounted"
+            raise PassingError(f"inbox {place} is out of reach; check {what}, and run again") from error
+        raise PipelineError(f"inbox {place} {_refusal(error)}") from error
+
+
+def _refusal(error: Exception) -> str:
+    """What a storage says no to, and what to do."""
+    from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
+
+    match error:
+        case NoCredentialsError() | PartialCredentialsError():
+            return "needs credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        case ClientError():
+            found, status = error.response["Error"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if found["Code"] == "NoSuchBucket":
+                return "names a bucket that does not exist; make it or name another"
+            if status in {401, 403}:
+                return (
+                    f"refuses the credentials ({found['Code']}); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
+                    f"and what they permit"
+                )
+            return f"refuses: {found['Code']}, {found.get('Message', 'without a reason')}"
+        case OSError():
+            return f"refuses: {error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
+    return f"cannot be used: {error}"

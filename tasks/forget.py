@@ -86,10 +86,7 @@ def check(workspace: Workspace, name: str, reason: str) -> None:
         PipelineError: The forgetting of another class was interrupted.
     """
     refuse_unfinished(workspace, but=name)
-    if not 0 < len(_line(reason)) <= _LONGEST_REASON:
-        raise ParamsError(
-            f"--reason has {len(_line(reason))} characters; say why in a line of 1 to {_LONGEST_REASON}"
-        )
+    reason_line(reason)
     order = workspace.params.order
     begun = _begun(workspace)
     if name not in order and (begun is None or begun.name != name):
@@ -115,7 +112,7 @@ def begin(workspace: Workspace, name: str, reason: str) -> Forgotten:
     check(workspace, name, reason)
     wanted = _begun(workspace)
     if wanted is None or wanted.name != name:
-        wanted = Forgotten(name, _line(reason), datetime.now(UTC).isoformat(timespec="seconds"))
+        wanted = Forgotten(name, reason_line(reason), datetime.now(UTC).isoformat(timespec="seconds"))
     write_json(workspace.root / _BEGUN, wanted.to_json())
     _save(workspace, [*(each for each in forgotten(workspace) if each.name != name), wanted])
     return wanted
@@ -140,18 +137,24 @@ def remove(root: Path, name: str) -> None:
             with edited(root / "dvc.lock") as lock:
                 for stage in [stage for stage in lock["stages"] if stage.endswith(f"@{name}")]:
                     del lock["stages"][stage]
-        for folder in (root / each for each in FOLDERS):
-            for path in (folder / name, *folder.glob(f"{name}.*")):  # a class name has no dot
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink(missing_ok=True)
-            if (ignored := folder / ".gitignore").is_file():
-                lines = ignored.read_text().splitlines()
-                write_bytes(ignored, "".join(f"{line}\n" for line in lines if line != f"/{name}").encode())
-        shutil.rmtree(workspace.paths.training_state(name), ignore_errors=True)
-        for path in (root / ".evernorm" / "seconds").glob(f"*@{name}.json"):
-            path.unlink()
+        erase(workspace, name)
+
+
+def erase(workspace: Workspace, name: str) -> None:
+    """Remove what the disk holds of a class; what is gone already is no fault."""
+    root = workspace.root
+    for folder in (root / each for each in FOLDERS):
+        for path in (folder / name, *folder.glob(f"{name}.*")):  # a class name has no dot
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        if (ignored := folder / ".gitignore").is_file():
+            lines = ignored.read_text().splitlines()
+            write_bytes(ignored, "".join(f"{line}\n" for line in lines if line != f"/{name}").encode())
+    shutil.rmtree(workspace.paths.training_state(name), ignore_errors=True)
+    for path in (root / ".evernorm" / "seconds").glob(f"*@{name}.json"):
+        path.unlink()
 
 
 def _begun(workspace: Workspace) -> Forgotten | None:
@@ -163,5 +166,13 @@ def _save(workspace: Workspace, records: Collection[Forgotten]) -> None:
     write_json(workspace.root / _LIST, [each.to_json() for each in records])
 
 
-def _line(text: str) -> str:
-    return " ".join(text.split())
+def reason_line(reason: str) -> str:
+    """A reason as one line, as commits and tags keep it.
+
+    Raises:
+        ParamsError: It is empty or too long.
+    """
+    line = " ".join(reason.split())
+    if not 0 < len(line) <= _LONGEST_REASON:
+        raise ParamsError(f"--reason has {len(line)} characters; say why in a line of 1 to {_LONGEST_REASON}")
+    return line

@@ -1,17 +1,22 @@
 """DVC, called in this process: the only cache, and the only thing that decides whether a stage runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from evernorm.errors import PipelineError
 from evernorm.files import read_json
-from tasks.faults import PassingError, causes, is_passing, out_of_reach
+from tasks.faults import PassingError, causes, out_of_reach
 from tasks.repository import open_repo
+from tasks.retries import RETRIED
 from tasks.stage import ERROR_FILE, seconds_file
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 STAGES = ("masks", "prompts", "knowledge", "weibull", "evaluate")
 
@@ -31,13 +36,7 @@ class StageRun:
     seconds: float | None
 
 
-@task(
-    task_run_name="{stage}@{name}",
-    cache_policy=NO_CACHE,  # DVC is the only cache
-    retries=4,
-    retry_delay_seconds=[1, 2, 5, 10],
-    retry_condition_fn=is_passing,
-)
+@task(task_run_name="{stage}@{name}", **RETRIED)
 def reproduce(root: Path, stage: str, name: str) -> StageRun:
     """Bring one stage of one class up to date.
 
@@ -45,16 +44,10 @@ def reproduce(root: Path, stage: str, name: str) -> StageRun:
         PassingError: The repository is locked or a remote is out of reach.
         PipelineError: The stage failed; with what it said.
     """
-    from dvc.exceptions import DvcException
-
     note = seconds_file(root, stage, name)
     before = note.stat().st_mtime_ns if note.is_file() else None
-    (root / ERROR_FILE).unlink(missing_ok=True)
-    try:
-        with open_repo(root) as repo:
-            repo.reproduce([f"{stage}@{name}"], single_item=True)
-    except DvcException as error:
-        raise _explained(error, root, f"stage {stage}@{name}") from error
+    with _repo(root, f"stage {stage}@{name}") as repo:
+        repo.reproduce([f"{stage}@{name}"], single_item=True)
     seconds = read_json(note)["seconds"] if note.is_file() else None
     return StageRun(stage, note.is_file() and note.stat().st_mtime_ns != before, seconds)
 
@@ -66,14 +59,19 @@ def track(root: Path, folders: Sequence[Path]) -> None:
         PassingError: The repository is locked.
         PipelineError: DVC refused.
     """
-    from dvc.exceptions import DvcException
+    with _repo(root, "dvc add") as repo:
+        repo.add([str(folder) for folder in folders])
 
-    (root / ERROR_FILE).unlink(missing_ok=True)
-    try:
-        with open_repo(root) as repo:
-            repo.add([str(folder) for folder in folders])
-    except DvcException as error:
-        raise _explained(error, root, "dvc add") from error
+
+def check_out(root: Path) -> None:
+    """Bring back from DVC's cache what dvc.lock and the .dvc files name.
+
+    Raises:
+        PassingError: The repository is locked.
+        PipelineError: DVC refused.
+    """
+    with _repo(root, "dvc checkout") as repo:
+        repo.checkout(force=True)
 
 
 def data_hash(root: Path, name: str) -> str:
@@ -82,6 +80,40 @@ def data_hash(root: Path, name: str) -> str:
 
     record = yaml.safe_load((root / "data" / f"{name}.dvc").read_text())
     return str(record["outs"][0]["md5"])
+
+
+@task(task_run_name="push", **RETRIED)
+def push(root: Path) -> int:
+    """Bring everything that dvc.lock names, and the run cache, to the default remote; nothing where there is none.
+
+    Returns:
+        How many objects were sent.
+
+    Raises:
+        PassingError: The remote is out of reach, or did not take everything.
+        PipelineError: It refuses.
+    """
+    with _repo(root, "dvc push") as repo:
+        return int(repo.push(run_cache=True)) if repo.config["core"].get("remote") else 0
+
+
+@contextmanager
+def _repo(root: Path, what: str) -> "Iterator[Repo]":
+    """The DVC repository of a workspace; its faults are told as evernorm's."""
+    from dvc.exceptions import DvcException, FileTransferError
+
+    (root / ERROR_FILE).unlink(missing_ok=True)
+    try:
+        with open_repo(root) as repo:
+            yield repo
+    except FileTransferError as error:  # it does not say why; DVC has tried each several times
+        raise PassingError(f"{what}: {error}; check the remote and run again") from error
+    except DvcException as error:
+        raise _explained(error, root, what) from error
+    except Exception as error:  # of the package that talks to the remote
+        if out_of_reach(error):
+            raise PassingError(f"{what}: the remote is out of reach; check it and run again") from error
+        raise
 
 
 def _explained(error: Exception, root: Path, what: str) -> PipelineError:

@@ -1,21 +1,19 @@
-"""MLflow's model registry: one version an experience, a gate, and who is champion."""
+"""MLflow's model registry: the bank, one version each time it grows or changes."""
 
+import json
 import tempfile
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from evernorm import __version__
-from evernorm.errors import RegistryError
-from evernorm.files import read_json
-from evernorm.params import GateParams
-from tasks.faults import is_passing, mlflow_faults
-from tasks.forget import Forgotten, forgotten
+from evernorm.files import read_json, sha256_file
+from tasks.faults import mlflow_faults
+from tasks.forget import Forgotten
+from tasks.pipeline import data_hash
+from tasks.retries import RETRIED
 from tasks.tracking import Recorded, client_of, tracking_uri
 from tasks.workspace import Workspace
 
@@ -26,36 +24,11 @@ if TYPE_CHECKING:
 MODEL = "continual-bank"
 CANDIDATE = "candidate"
 CHAMPION = "champion"
-SUPERSEDED = "superseded"
-PASSED, REFUSED = "passed", "refused"
 
 
-@dataclass(frozen=True)
-class Registered:
-    """A version of the bank.
-
-    Attributes:
-        name: The model's name.
-        version: Its number.
-        alias: ``champion``, ``candidate`` where the gate refused it, ``superseded`` where the champion knows more.
-        reasons: Why it was refused.
-    """
-
-    name: str
-    version: str
-    alias: str
-    reasons: tuple[str, ...]
-
-
-@task(
-    task_run_name="register {name}",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=[1, 3, 10],
-    retry_condition_fn=is_passing,
-)
-def register(root: Path, name: str, recorded: Recorded, forgot: Forgotten | None = None) -> Registered:
-    """Register the bank of an experience as a version, make it candidate, and let the gate decide.
+@task(task_run_name="register {name}", **RETRIED)
+def register(root: Path, name: str, recorded: Recorded, forgot: Forgotten | None = None) -> str:
+    """Register the bank of an experience as a version; it is nobody's champion yet.
 
     A version that an earlier try registered is found by its run and not registered again.
 
@@ -66,84 +39,47 @@ def register(root: Path, name: str, recorded: Recorded, forgot: Forgotten | None
         forgot: What has just been forgotten: the bank that remains is a version of its own, tagged with it, also
             where an earlier version holds the same bank.
 
-    Raises:
-        PassingError: MLflow is out of reach.
-        RegistryError: MLflow refuses, or another champion was made meanwhile.
-    """
-    workspace = Workspace.open(root)
-    with mlflow_faults(tracking_uri(workspace)):
-        return _register(workspace, name, recorded, forgot)
-
-
-def _register(workspace: Workspace, name: str, recorded: Recorded, forgot: Forgotten | None) -> Registered:
-    client = client_of(workspace)
-    champion = champion_of(client)
-    version = _version_of(client, recorded.run, forgot) or _create(client, workspace, name, recorded, forgot)
-    metrics = read_json(workspace.paths.metrics(name))
-    stands = champion is not None and champion.version == version.version
-    lost = _lost(metrics, champion, {each.name for each in forgotten(workspace)})
-    # Decided afresh each time: bounds may have changed, and a parameter changed back brings its bank back.
-    reasons = refusals(metrics, workspace.params.gate)
-    if (
-        lost and not stands
-    ):  # an early experience of a stream that is learned again must not replace a full bank
-        reasons = [
-            *reasons,
-            f"the champion, version {champion.version if champion else ''}, also knows {', '.join(lost)}",
-        ]
-        return Registered(MODEL, str(version.version), SUPERSEDED, tuple(reasons))
-    if not stands:
-        client.set_registered_model_alias(MODEL, CANDIDATE, version.version)
-        if not reasons:
-            promote(client, version.version, seen=str(champion.version) if champion else None)
-    decision = {"gate": REFUSED if reasons else PASSED, "gate.reason": "; ".join(reasons)}
-    for tag, value in decision.items():
-        if version.tags.get(tag, "") != value:
-            client.set_model_version_tag(MODEL, version.version, tag, value)
-    return Registered(
-        MODEL, str(version.version), CANDIDATE if reasons and not stands else CHAMPION, tuple(reasons)
-    )
-
-
-def _lost(metrics: Mapping[str, Any], champion: "ModelVersion | None", on_purpose: Set[str]) -> list[str]:
-    """Classes that the champion knows and the candidate does not, but for those forgotten on purpose."""
-    known = _classes(champion) if champion is not None else []
-    return [each for each in known if each not in on_purpose and each not in metrics["classes"]]
-
-
-def _classes(version: "ModelVersion") -> list[str]:
-    return [each for each in version.tags.get("evernorm.classes", "").split(",") if each]
-
-
-def versions_that_know(workspace: Workspace, name: str) -> list[str]:
-    """The registered versions whose bank holds a class, in order.
+    Returns:
+        The version's number.
 
     Raises:
         PassingError: MLflow is out of reach.
         RegistryError: MLflow refuses.
     """
+    workspace = Workspace.open(root)
     with mlflow_faults(tracking_uri(workspace)):
-        found = client_of(workspace).search_model_versions(f"name = '{MODEL}'")
-    return [str(number) for number in sorted(int(each.version) for each in found if name in _classes(each))]
+        client = client_of(workspace)
+        version = _version_of(client, recorded.run, forgot)
+        return str((version or _create(client, workspace, name, recorded, forgot)).version)
 
 
-def refusals(metrics: Mapping[str, Any], gate: GateParams) -> list[str]:
-    """Why the gate refuses a candidate; empty where it passes. A figure that is undefined refuses nothing."""
-    newest = metrics["per_class"][metrics["class"]]["image_auroc"]
-    checks = (
-        ("forgetting", metrics["forgetting"]["chaudhry"], gate.max_forgetting, False),
-        (f"image AUROC of {metrics['class']}", newest, gate.min_image_auroc, True),
-        ("routing accuracy", metrics["routing_accuracy"], gate.min_routing_accuracy, True),
-    )
-    return [
-        f"{what} {value:.3f} is {'below' if at_least else 'above'} {bound}"
-        for what, value, bound, at_least in checks
-        if value is not None and (value < bound if at_least else value > bound)
-    ]
+@task(task_run_name="stamp version {version}", **RETRIED)
+def stamp(root: Path, runs: Sequence[str], version: str) -> None:
+    """Tie runs and their version to the commit that describes them; a stamp is never changed.
+
+    Raises:
+        PassingError: MLflow is out of reach.
+        RegistryError: MLflow refuses.
+    """
+    workspace = Workspace.open(root)
+    tags = {
+        "evernorm.git_commit": workspace.head,
+        "evernorm.git_dirty": str(workspace.dirty).lower(),
+        "evernorm.dvc_lock": sha256_file(root / "dvc.lock"),
+    }
+    with mlflow_faults(tracking_uri(workspace)):
+        client = client_of(workspace)
+        for run in runs:
+            known = client.get_run(run).data.tags
+            for tag in tags.keys() - known.keys():
+                client.set_tag(run, tag, tags[tag])
+        known = client.get_model_version(MODEL, version).tags
+        for tag in tags.keys() - known.keys():
+            client.set_model_version_tag(MODEL, version, tag, tags[tag])
 
 
 def champion_of(client: "MlflowClient") -> "ModelVersion | None":
-    """The champion that stands, if any."""
+    """The version that the alias names, if any."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -157,25 +93,38 @@ def champion_of(client: "MlflowClient") -> "ModelVersion | None":
         raise
 
 
-def promote(client: "MlflowClient", version: str, *, seen: str | None) -> None:
-    """Make a version champion, if the champion is still the one the decision was made against.
+def classes_of(version: "ModelVersion") -> list[str]:
+    """The classes that a version knows."""
+    return [each for each in version.tags.get("evernorm.classes", "").split(",") if each]
 
-    Aliases keep no history, so the version records when it was promoted and from which champion.
+
+def data_of(version: "ModelVersion") -> dict[str, str]:
+    """DVC's hash of the images of each class that a version knows."""
+    hashes: dict[str, str] = json.loads(version.tags.get("evernorm.data", "{}"))
+    return hashes
+
+
+def ensure_model(client: "MlflowClient", name: str, description: str) -> None:
+    """Make a registered model where it is missing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name, description=description)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def versions_that_know(workspace: Workspace, name: str) -> list[str]:
+    """The registered versions whose bank holds a class, in order.
 
     Raises:
-        RegistryError: Another champion stands.
+        PassingError: MLflow is out of reach.
+        RegistryError: MLflow refuses.
     """
-    stands = champion_of(client)
-    if (str(stands.version) if stands else None) != seen:
-        raise RegistryError(
-            f"version {version} was judged against champion {seen or 'none'}, but {stands.version if stands else 'none'} "
-            f"stands now; run the gate again"
-        )
-    client.set_registered_model_alias(MODEL, CHAMPION, version)
-    client.set_model_version_tag(MODEL, version, "promoted.from", seen or "none")
-    client.set_model_version_tag(
-        MODEL, version, "promoted.at", datetime.now(UTC).isoformat(timespec="seconds")
-    )
+    with mlflow_faults(tracking_uri(workspace)):
+        found = client_of(workspace).search_model_versions(f"name = '{MODEL}'")
+    return [str(number) for number in sorted(int(each.version) for each in found if name in classes_of(each))]
 
 
 def _version_of(
@@ -204,17 +153,12 @@ def _tags(forgot: Forgotten | None) -> dict[str, str]:
 def _create(
     client: "MlflowClient", workspace: Workspace, name: str, recorded: Recorded, forgot: Forgotten | None
 ) -> "ModelVersion":
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(MODEL, description="Detects defects in every class learned so far.")
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+    ensure_model(client, MODEL, "Detects defects in every class learned so far.")
     if _version_of(client, recorded.run) is None:  # otherwise the run holds this bank already
         with tempfile.TemporaryDirectory() as folder:
             _save_model(Path(folder) / "bank", workspace, name)
             client.log_artifacts(recorded.run, str(Path(folder) / "bank"), "bank")
+    classes = read_json(workspace.paths.metrics(name))["classes"]
     artifacts = client.get_run(recorded.run).info.artifact_uri
     return client.create_model_version(
         MODEL,
@@ -222,8 +166,8 @@ def _create(
         run_id=recorded.run,
         tags={
             "evernorm.class": name,
-            "evernorm.classes": ",".join(read_json(workspace.paths.metrics(name))["classes"]),
-            "evernorm.git_commit": workspace.head,
+            "evernorm.classes": ",".join(classes),
+            "evernorm.data": json.dumps({each: data_hash(workspace.root, each) for each in classes}),
             **_tags(forgot),
         },
         description=f"after forgetting {forgot.name}" if forgot else f"after learning {name}",

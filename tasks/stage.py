@@ -106,8 +106,8 @@ def before(name: str, params: Params) -> str:
 
 
 def result_params(params: Params) -> dict[str, Any]:
-    """The parameters that determine a result: all but the stream, the gate, the device and the batch size."""
-    values = params.model_dump(mode="json", exclude={"stream", "gate"})
+    """The parameters that determine a result: all but stream, gate, watch, device and batch size."""
+    values = params.model_dump(mode="json", exclude={"stream", "gate", "watch"})
     for free in ("device", "batch_size"):
         del values["features"][free]
     return values

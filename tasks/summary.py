@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from evernorm.files import read_json
-from tasks.registry import Registered
+from tasks.gate import Decision
+from tasks.registry import MODEL
 from tasks.tracking import Recorded, client_of, stage_seconds
 from tasks.workspace import Workspace
 
@@ -113,13 +114,13 @@ class Summary(_Part):
     registered: Version
 
 
-def summarise(root: Path, recorded: list[Recorded], registered: Registered) -> Summary:
+def summarise(root: Path, recorded: list[Recorded], decision: Decision) -> Summary:
     """Put together the summary after the last experience.
 
     Args:
         root: The workspace.
         recorded: The MLflow run of every experience, in order.
-        registered: The last version.
+        decision: What the gate made of the last version.
     """
     workspace = Workspace.open(root)
     params = workspace.params
@@ -147,5 +148,5 @@ def summarise(root: Path, recorded: list[Recorded], registered: Registered) -> S
         unknown=Unknown(**metrics["unknown"]) if metrics["unknown"] else None,
         bank_bytes=metrics["bank_bytes"],
         stages={stage: Stage(seconds=round(took, 3)) for stage, took in seconds.items()},
-        registered=Version(name=registered.name, version=registered.version, alias=registered.alias),
+        registered=Version(name=MODEL, version=decision.version, alias=decision.alias),
     )

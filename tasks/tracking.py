@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from evernorm.data.experience import Experience
 from evernorm.data.manifest import Manifest
@@ -17,8 +16,9 @@ from evernorm.errors import RegistryError
 from evernorm.files import read_arrays, read_json, sha256_file, sha256_json
 from evernorm.structure.report import REPORT, flagged
 from evernorm.structure.store import load_labels
-from tasks.faults import is_passing, mlflow_faults
+from tasks.faults import mlflow_faults
 from tasks.pipeline import StageRun, data_hash
+from tasks.retries import RETRIED
 from tasks.stage import result_params
 from tasks.workspace import Workspace
 
@@ -71,13 +71,7 @@ def experiment_of(client: "MlflowClient", workspace: Workspace) -> str:
         raise
 
 
-@task(
-    task_run_name="record {name}",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=[1, 3, 10],
-    retry_condition_fn=is_passing,
-)
+@task(task_run_name="record {name}", **RETRIED)
 def record(root: Path, name: str, stage_runs: Sequence[StageRun]) -> Recorded:
     """Log one experience: parameters, figures, pictures, data, versions. Resumes the run of an earlier try.
 
@@ -134,20 +128,13 @@ def _record(workspace: Workspace, name: str, stage_runs: Sequence[StageRun]) -> 
         client.log_artifacts(run_id, folder, "pictures")
         client.log_artifact(parent_id, str(Path(folder) / "accuracy_matrix.png"), "pictures")
     client.log_dict(run_id, metrics, "metrics.json")
-    tags = {
-        "evernorm.git_commit": workspace.head,
-        "evernorm.git_dirty": str(workspace.dirty).lower(),
-        "evernorm.dvc_lock": sha256_file(workspace.root / "dvc.lock"),
-        "evernorm.complete": "true",
-    }
-    for tag, value in tags.items():
-        client.set_tag(run_id, tag, value)
+    client.set_tag(run_id, "evernorm.complete", "true")
     client.set_terminated(run_id, "FINISHED")
     client.set_terminated(parent_id, "FINISHED")
     return Recorded(parent_id, run_id)
 
 
-@task(task_run_name="record variant {variant}", cache_policy=NO_CACHE)
+@task(task_run_name="record variant {variant}", **RETRIED)
 def record_variant(root: Path, variant: str, summary_file: Path) -> str:
     """Make a run of a variant of an ablation: its parameters, its last figures, its summary; found again, not repeated.
 
@@ -178,6 +165,25 @@ def record_variant(root: Path, variant: str, summary_file: Path) -> str:
             client.set_tag(run_id, "evernorm.complete", "true")
             client.set_terminated(run_id, "FINISHED")
     return run_id
+
+
+@task(task_run_name="record {kind}", **RETRIED)
+def record_report(root: Path, kind: str, text: str) -> None:
+    """Keep a report where the MLflow UI shows it; the same one is kept once.
+
+    Raises:
+        PassingError: MLflow is out of reach.
+        RegistryError: MLflow refuses.
+    """
+    workspace = Workspace.open(root)
+    with mlflow_faults(tracking_uri(workspace)):
+        client = client_of(workspace)
+        key = f"{kind}:{workspace.identity}:{sha256_json(text)}"
+        tags = {"evernorm.kind": kind}
+        run = _find_or_create(client, experiment_of(client, workspace), key=key, name=kind, tags=tags)
+        if run.info.status != "FINISHED":
+            client.log_text(run.info.run_id, text, f"{kind}.md")
+            client.set_terminated(run.info.run_id, "FINISHED")
 
 
 def stage_seconds(client: "MlflowClient", run_id: str) -> dict[str, float]:

@@ -13,6 +13,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from evernorm.errors import PipelineError
 from evernorm.files import read_json, write_bytes, write_json
 from evernorm.params import START, Params, chain, load_params, override, parse_params
@@ -21,7 +23,9 @@ from tasks.stage import Paths
 
 MARKER = ".evernorm/workspace.json"
 _IGNORED = "/.evernorm/\n/.prefect/\n/mlflow.db*\n/mlartifacts/\n*.tmp\n"
-_FILES = ("params.yaml", "dvc.yaml", "dvc.lock", "forgotten.json", ".gitignore", ".dvcignore", ".dvc")
+RECEIVED = "received.json"  # by class, the digest of the delivery it came with
+_STATE = ("dvc.lock", "forgotten.json", RECEIVED)
+_FILES = ("params.yaml", "dvc.yaml", *_STATE, ".gitignore", ".dvcignore", ".dvc")
 # What is heavy in these is ignored by the .gitignore files that DVC keeps there.
 FOLDERS = ("data", "masks", "bank", "features", "models", "metrics")
 
@@ -141,6 +145,25 @@ class Workspace:
         if self.git("diff", "--cached", "--name-only"):
             self.git("commit", "-q", "-m", message)
         return self.head
+
+    def committed_params(self) -> Params:
+        """params.yaml as it was when the bank was last changed.
+
+        Raises:
+            ParamsError: It is not valid in this version.
+        """
+        return parse_params(yaml.safe_load(self.git("show", "HEAD:params.yaml")))
+
+    def restore(self) -> None:
+        """Go back to the stream and the state of the last commit; other parameters stay as they are."""
+        self.configure(order=self.committed_params().order)
+        known = set(self.git("ls-tree", "--name-only", "HEAD").splitlines())
+        for name in _STATE:
+            if name not in known:
+                (self.root / name).unlink(missing_ok=True)
+        self.git("checkout", "-q", "HEAD", "--", *(known & {*_STATE, *FOLDERS}))
+        # What DVC ignored for a class that is gone is ignored no more.
+        self.git("clean", "-fdq", "--", *FOLDERS)
 
     @property
     def head(self) -> str:

@@ -207,6 +207,14 @@ class GateParams(_Group):
     max_forgetting: Annotated[float, Field(ge=0, le=1)] = 0.02
     min_image_auroc: Annotated[float, Field(ge=0, le=1)] = 0.6
     min_routing_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.95
+    max_false_alarm_rate: Annotated[float, Field(ge=0, le=1)] = 0.3
+
+
+class WatchParams(_Group):
+    """Where new classes arrive, and how often to look."""
+
+    inbox: str = ""
+    cron: str = "*/15 * * * *"
 
 
 class Item(_Group):
@@ -227,6 +235,7 @@ class Params(_Group):
     weibull: WeibullParams = WeibullParams()
     evaluate: EvaluateParams = EvaluateParams()
     gate: GateParams = GateParams()
+    watch: WatchParams = WatchParams()
     stream: dict[str, Item] = {}
 
     @property

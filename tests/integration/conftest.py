@@ -4,18 +4,23 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from backends import POSTGRES, MLflowServer, PrefectServer
+from servers import S3Server
 
 SMALL = ("features.image_size=64", "knowledge.budget=150", "gate.min_image_auroc=0")
-OPEN_GATE = ("gate.min_image_auroc=0", "gate.min_routing_accuracy=0", "gate.max_forgetting=1")
+OPEN_GATE = (
+    "gate.min_image_auroc=0",
+    "gate.min_routing_accuracy=0",
+    "gate.max_forgetting=1",
+    "gate.max_false_alarm_rate=1",
+)
 # Epochs enough to be killed between two of them; no margin, so that two classes suffice to tell a third from.
 UCAD = (
     "method=ucad",
@@ -73,40 +78,33 @@ def ucad() -> tuple[str, ...]:
 @pytest.fixture(scope="session", autouse=True)
 def prefect_server(tmp_path_factory) -> Iterator[str]:
     """A real Prefect server on loopback, so that not every command starts one of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    home = tmp_path_factory.mktemp("prefect")
-    quiet = {"PREFECT_HOME": str(home), "DO_NOT_TRACK": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    command = [
-        sys.executable,
-        "-m",
-        "prefect",
-        "server",
-        "start",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--no-ui",
-    ]
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, env={**os.environ, **quiet}, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}/api"
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            urllib.request.urlopen(f"{url}/health", timeout=2).close()  # noqa: S310 (loopback)
-            break
-        except OSError:
-            if server.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the Prefect server did not start: {(home / 'server.log').read_text()[-2000:]}")
-            time.sleep(0.2)
-    os.environ["PREFECT_API_URL"] = url
-    yield url
+    server = PrefectServer(tmp_path_factory.mktemp("prefect"))
+    server.start()
+    os.environ["PREFECT_API_URL"] = server.url
+    yield server.url
     del os.environ["PREFECT_API_URL"]
-    server.terminate()
-    server.wait(timeout=30)
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory, s3) -> Iterator[MLflowServer]:
+    """A real MLflow server on loopback: PostgreSQL behind it, artifacts in the S3 server."""
+    if POSTGRES is None:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    s3.client().create_bucket(Bucket="mlflow")
+    server = MLflowServer(tmp_path_factory.mktemp("mlflow"), "s3://mlflow/artifacts", s3.env())
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory) -> Iterator[S3Server]:
+    """A real S3 server on loopback; a test that stops it starts it again."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -9,58 +9,9 @@ import pytest
 import yaml
 
 from evernorm.errors import ParamsError, PipelineError, RegistryError
-from evernorm.params import GateParams, Params
+from evernorm.params import Params
 from flows.run import _stream
-from tasks.registry import CHAMPION, MODEL, champion_of, promote, refusals
 from tasks.workspace import Workspace
-
-
-def metrics(**changes):
-    figures = {
-        "class": "b",
-        "per_class": {"a": {"image_auroc": 0.5}, "b": {"image_auroc": 0.9}},
-        "forgetting": {"chaudhry": 0.001},
-        "routing_accuracy": 1.0,
-    }
-    return {**figures, **changes}
-
-
-@pytest.mark.parametrize(
-    ("changes", "reasons"),
-    [
-        ({}, []),
-        ({"forgetting": {"chaudhry": 0.03}}, ["forgetting 0.030 is above 0.02"]),
-        ({"per_class": {"b": {"image_auroc": 0.4}}}, ["image AUROC of b 0.400 is below 0.6"]),
-        ({"routing_accuracy": 0.5}, ["routing accuracy 0.500 is below 0.95"]),
-        ({"routing_accuracy": None, "per_class": {"b": {"image_auroc": None}}}, []),
-    ],
-)
-def test_the_gate_names_every_bound_that_is_broken(changes, reasons):
-    """Only the new class's AUROC counts; what is undefined refuses nothing."""
-    assert reasons == refusals(metrics(**changes), GateParams())
-
-
-@pytest.fixture
-def registry(tmp_path):
-    """An MLflow registry with three versions and no champion."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    client.create_registered_model(MODEL)
-    for _ in range(3):
-        client.create_model_version(MODEL, source=tmp_path.as_uri())
-    return client
-
-
-def test_promotion_loses_against_a_champion_it_has_not_seen(registry):
-    """Two candidates judged against the same champion cannot both win."""
-    promote(registry, "1", seen=None)
-    promote(registry, "2", seen="1")
-    with pytest.raises(RegistryError, match="judged against champion 1, but 2 stands now"):
-        promote(registry, "3", seen="1")
-    champion = champion_of(registry)
-    assert ("2", "1") == (str(champion.version), champion.tags["promoted.from"])
-    assert CHAMPION in registry.get_model_version(MODEL, "2").aliases
 
 
 def test_a_new_workspace_is_a_git_and_dvc_repository_with_telemetry_off(tmp_path):
@@ -212,14 +163,6 @@ def test_faults_that_can_pass_are_told_from_those_that_cannot():
         raise unreachable
     with pytest.raises(RegistryError, match="refuses: no such thing"), mlflow_faults("http://x"):
         raise MlflowException("no such thing", error_code=1)
-
-
-def test_a_promotion_cut_short_is_finished_not_repeated(registry):
-    """The record is written before the alias, so a champion always has one."""
-    promote(registry, "1", seen=None)
-    champion = champion_of(registry)
-    assert "none" == champion.tags["promoted.from"]
-    assert "promoted.at" in champion.tags
 
 
 def test_data_copied_but_not_added_is_added_by_the_next_run(tmp_path, draw_photos, monkeypatch):

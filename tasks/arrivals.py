@@ -1,0 +1,169 @@
+"""What became of the deliveries in the inbox: taken in, refused, or being taken in just now."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+
+from evernorm.data.validate import validate
+from evernorm.errors import DataError, ParamsError
+from evernorm.files import read_json, sha256_json, write_json
+from tasks.data import bring_in
+from tasks.forget import erase
+from tasks.pipeline import check_out
+from tasks.retries import RETRIED
+from tasks.stage import progress_bar, result_params
+from tasks.workspace import RECEIVED, Workspace
+
+if TYPE_CHECKING:
+    from evernorm.data.manifest import Manifest
+    from tasks.inbox import Delivery, Refusal
+
+_REFUSED = (
+    ".evernorm/refused.json"  # by class: what could not be learned, so that it is not tried again and again
+)
+_BEGUN = ".evernorm/arriving.json"  # there from before the first change until after the last
+_STAGING = ".evernorm/inbox"
+
+
+@dataclass(frozen=True)
+class Arriving:
+    """A delivery that is being taken in.
+
+    Attributes:
+        name: The class.
+        digest: Of the delivery (`tasks.inbox.Delivery`).
+        update: Whether the class was learned before.
+    """
+
+    name: str
+    digest: str
+    update: bool
+
+
+@task(task_run_name="look into the inbox", **RETRIED)
+def look_into(root: Path) -> "tuple[list[Delivery], list[Refusal]]":
+    """What is new in the inbox, in order of arrival, and what is wrong there.
+
+    A delivery that was taken in is new no more, nor is one that failed with the same parameters.
+
+    Raises:
+        ParamsError: `watch.inbox` names no inbox.
+        PassingError: It is out of reach.
+        PipelineError: It refuses.
+    """
+    from tasks.inbox import Refusal, look
+    from tasks.storage import open_storage
+
+    workspace = Workspace.open(root)
+    if not (inbox := workspace.params.watch.inbox):
+        raise ParamsError("watch.inbox is empty; name a directory or s3://bucket/prefix with --inbox")
+    deliveries, refusals = look(open_storage(inbox))
+    begun, taken, failed = arriving(workspace), _read(root / RECEIVED), _read(root / _REFUSED)
+    new: list[Delivery] = []
+    for delivery in deliveries:
+        name, digest = delivery.name, delivery.digest
+        if begun is not None and begun.name == name:
+            new.insert(0, delivery)
+        elif failed.get(name, {}).get("key") == _key(workspace, digest):
+            refusals.append(Refusal(name, tuple(failed[name]["faults"])))
+        elif taken.get(name) != digest:
+            new.append(delivery)
+    return new, refusals
+
+
+@task(task_run_name="fetch {delivery.name}", **RETRIED)
+def fetch_delivery(root: Path, delivery: "Delivery") -> list[str]:
+    """Bring a delivery beside the workspace's data; what was fetched before is not fetched again.
+
+    Returns:
+        What did not arrive as its manifest says. It is not remembered, as it may be mended in the inbox at any time.
+
+    Raises:
+        PassingError: The inbox is out of reach.
+        PipelineError: It refuses.
+    """
+    from tasks.inbox import fetch
+    from tasks.storage import open_storage
+
+    storage = open_storage(Workspace.open(root).params.watch.inbox)
+    with progress_bar(f"{delivery.name}: fetching") as progress:
+        return fetch(storage, delivery, root / _STAGING / delivery.name, progress)
+
+
+def check_delivery(workspace: Workspace, name: str) -> "Manifest":
+    """Check what was fetched as `evernorm learn` checks a folder.
+
+    Raises:
+        DataError: Listing everything that is wrong with it.
+    """
+    alike = [each for each in workspace.params.order if each != name and each.casefold() == name.casefold()]
+    if alike:
+        raise DataError(
+            f"{name} cannot be learned",
+            [f"{name}: differs from the class {alike[0]} only by case; rename it"],
+        )
+    with progress_bar(f"{name}: checking") as progress:
+        return validate(workspace.root / _STAGING, [name], progress=progress)[name]
+
+
+def begin(workspace: Workspace, delivery: "Delivery") -> Arriving:
+    """Note that a delivery is being taken in; one that was begun goes on as what it was."""
+    begun = arriving(workspace)
+    if begun is None or (begun.name, begun.digest) != (delivery.name, delivery.digest):
+        begun = Arriving(delivery.name, delivery.digest, delivery.name in workspace.learned())
+    write_json(workspace.root / _BEGUN, asdict(begun))
+    return begun
+
+
+def arriving(workspace: Workspace) -> Arriving | None:
+    """The delivery that was being taken in when the run before was cut short."""
+    path = workspace.root / _BEGUN
+    return Arriving(**read_json(path)) if path.is_file() else None
+
+
+def place(workspace: Workspace, begun: Arriving, manifest: "Manifest") -> None:
+    """Version the images of a class, and put it at the end of the stream if it is new there.
+
+    Raises:
+        PassingError: DVC's repository is locked.
+        PipelineError: DVC refuses, or another class is half forgotten.
+    """
+    bring_in(workspace, workspace.root / _STAGING, {begun.name: manifest})
+    order = workspace.params.order
+    if begun.name not in order:
+        workspace.configure(order=[*order, begun.name])
+    # With the commit that tells of the class; from then on the delivery is not new.
+    write_json(workspace.root / RECEIVED, {**_read(workspace.root / RECEIVED), begun.name: begun.digest})
+
+
+def finish(workspace: Workspace, begun: Arriving) -> None:
+    """A delivery is taken in."""
+    shutil.rmtree(workspace.root / _STAGING / begun.name, ignore_errors=True)
+    (workspace.root / _BEGUN).unlink(missing_ok=True)
+
+
+def give_up(workspace: Workspace, begun: Arriving) -> None:
+    """Leave the workspace as if a delivery that cannot be learned had never come."""
+    if not begun.update:
+        erase(workspace, begun.name)
+    workspace.restore()
+    check_out(workspace.root)
+    finish(workspace, begun)
+
+
+def refuse(workspace: Workspace, delivery: "Delivery", faults: Sequence[str]) -> None:
+    """Remember what is wrong with a delivery until it, or a parameter, changes."""
+    record = {"key": _key(workspace, delivery.digest), "faults": list(faults)}
+    write_json(workspace.root / _REFUSED, {**_read(workspace.root / _REFUSED), delivery.name: record})
+
+
+def _key(workspace: Workspace, digest: str) -> str:
+    return sha256_json([digest, result_params(workspace.params)])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}

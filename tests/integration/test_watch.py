@@ -1,0 +1,224 @@
+"""`evernorm watch`: what arrives is learned, what is not whole is left, and a killed run ends as if undisturbed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from workspaces import dvc, git, kill_at, lock
+
+from evernorm.data.image import read_image
+from tasks.delivery import pack
+from tasks.promotions import standing
+from tasks.workspace import Workspace
+
+STEPS = (
+    "flows.watch.begin",
+    "flows.watch.place",
+    "flows.learn.register",
+    "flows.learn.push",
+    "tasks.workspace.Workspace.commit",
+    "flows.learn.stamp",
+    "tasks.promotions._apply",
+    "flows.watch.finish",
+)
+
+
+def client(workspace: Path):
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{workspace / 'mlflow.db'}")
+
+
+def state(workspace: Path) -> dict:
+    """Everything that a second run must not do a second time."""
+    mlflow = client(workspace)
+    return {
+        "lock": lock(workspace),
+        "commits": git(workspace, "log", "--format=%s").splitlines(),
+        "status": git(workspace, "status", "--porcelain"),
+        "versions": sorted(
+            str(each.version) for each in mlflow.search_model_versions("name = 'continual-bank'")
+        ),
+        "runs": sorted(run.info.run_name for run in mlflow.search_runs(["1"])),
+        "champions": [change.after for change in standing(mlflow)],
+        "received": json.loads((workspace / "received.json").read_text()),
+        "unfinished": (workspace / ".evernorm/arriving.json").exists(),
+    }
+
+
+def with_remote(root: Path) -> Path:
+    """An empty workspace with a DVC remote beside it."""
+    workspace = Workspace.open_or_create(root).root
+    dvc(workspace, "remote", "add", "-d", "storage", str(root.with_name(f"{root.name}-remote")))
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory, evernorm, draw_photos, small, open_gate):
+    """A workspace that took two classes from an inbox that held more than that."""
+    folder = tmp_path_factory.mktemp("watched")
+    photos, inbox = draw_photos(folder / "photos", names=("cloth", "metal", "blue")), folder / "inbox"
+    inbox.mkdir()
+    for name in ("metal", "cloth"):
+        pack(photos / name, str(inbox))
+    shutil.copytree(photos / "blue", inbox / "half")
+    pack(photos / "blue", str(inbox))
+    (inbox / "blue/train/good/000.png").write_bytes(b"not what was packed")
+    workspace = with_remote(folder / "workspace")
+    arguments = ("watch", "--once", "--workspace", workspace, "--inbox", inbox)
+    return workspace, inbox, photos, evernorm(*arguments, *small, *open_gate)
+
+
+@pytest.fixture
+def copy(watched, tmp_path):
+    """A copy of that workspace and of an inbox with what it took, to change; and the photos."""
+    workspace, inbox, photos, _ = watched
+    shutil.copytree(workspace, tmp_path / "workspace", symlinks=True)
+    for name in ("cloth", "metal"):
+        shutil.copytree(inbox / name, tmp_path / "inbox" / name)
+    shutil.copytree(photos, tmp_path / "photos")
+    return tmp_path / "workspace", tmp_path / "inbox", tmp_path / "photos"
+
+
+def test_what_is_whole_is_learned_in_order_of_arrival(watched):
+    """One commit and one version a class, each named; everything is in the remote; nothing is left to do."""
+    workspace, _, _, done = watched
+    found = state(workspace)
+    assert ["Learn cloth, version 2", "Learn metal, version 1", "An empty stream"] == found["commits"]
+    assert (["1", "2"], ["1", "2"]) == (found["versions"], found["champions"])
+    assert ("", False) == (found["status"], found["unfinished"])
+    assert {"cloth", "metal"} == set(found["received"])
+    assert "are in sync" in dvc(workspace, "status", "--cloud")
+    assert "Learned metal: continual-bank version 1 is champion" in done.stdout
+    for number, place in (("2", "HEAD"), ("1", "HEAD~1")):
+        tags = client(workspace).get_model_version("continual-bank", number).tags
+        assert git(workspace, "rev-parse", place).strip() == tags["evernorm.git_commit"]
+
+
+def test_what_is_not_whole_is_left_and_told(watched, prefect_server):
+    """Each with all its faults: on standard error, in MLflow, and as an artifact in Prefect."""
+    workspace, inbox, _, done = watched
+    told = ("half is left in the inbox", "no manifest.json yet", "blue/train/good/000.png")
+    report = [
+        run for run in client(workspace).search_runs(["1"]) if run.data.tags["evernorm.kind"] == "inbox"
+    ]
+    text = client(workspace).download_artifacts(report[0].info.run_id, "inbox.md")
+    artifacts = httpx.post(f"{prefect_server}/artifacts/filter", json={}).json()
+    shown = next(each["data"] for each in artifacts if each["key"] == "inbox")
+    for said in (done.stderr, Path(text).read_text(), shown):
+        assert "half" in said
+        assert all(fault in said for fault in told[1:])
+    assert 1 == len(report)
+    assert b"not what was packed" == (inbox / "blue/train/good/000.png").read_bytes()
+
+
+def test_a_second_look_changes_nothing(watched, evernorm):
+    """No run, version or commit twice."""
+    workspace, _, _, _ = watched
+    before = state(workspace)
+    evernorm("watch", "--once", "--workspace", workspace)
+    assert before == state(workspace)
+
+
+def test_new_images_of_a_known_class_are_an_update(copy, evernorm):
+    """Its entry is learned again, the other's is not; one commit, one version, reported as what it is."""
+    workspace, inbox, photos = copy
+    image = read_image(photos / "metal/train/good/000.png")[::-1]
+    Image.fromarray(np.ascontiguousarray(image)).save(photos / "metal/train/good/900.png")
+    pack(photos / "metal", str(inbox))
+    before = state(workspace)
+    done = evernorm("watch", "--once", "--workspace", workspace, "--inbox", inbox)
+    after = state(workspace)
+    assert "Updated metal: continual-bank version 3 is champion" in done.stdout
+    assert ["Update metal, cloth, version 3", *before["commits"]] == after["commits"]
+    assert (["1", "2", "3"], ["1", "2", "3"]) == (after["versions"], after["champions"])
+    changed = {
+        name for name in before["lock"] if before["lock"][name].get("outs") != after["lock"][name].get("outs")
+    }
+    assert "knowledge@metal" in changed
+    assert not {"masks@cloth", "prompts@cloth", "knowledge@cloth", "weibull@cloth"} & changed
+    assert "11 " in evernorm("status", "--workspace", workspace).stdout
+
+
+def test_a_class_that_cannot_be_learned_leaves_no_trace_and_is_not_tried_again(copy, evernorm):
+    """Identical images have no tail to fit: the class fails in a stage, the next one is learned all the same."""
+    workspace, inbox, photos = copy
+    shutil.copytree(photos / "blue", photos / "alike")
+    images = sorted((photos / "alike/train/good").glob("*.png"))
+    for image in images[1:]:
+        shutil.copyfile(images[0], image)
+    before = state(workspace)
+    pack(photos / "alike", str(inbox))
+    for _ in range(2):
+        done = evernorm("watch", "--once", "--workspace", workspace, "--inbox", inbox)
+        assert "alike is left in the inbox" in done.stderr
+        assert "copies of one another" in done.stderr
+        after = state(workspace)
+        assert before["lock"] == after["lock"]
+        assert (before["commits"], before["versions"]) == (after["commits"], after["versions"])
+        assert not list(workspace.glob("*/alike*"))
+        assert " M params.yaml\n" == after["status"]  # the inbox it was told
+        assert "alike" not in (workspace / "params.yaml").read_text()
+    assert "[1/1]" not in done.stderr
+    pack(photos / "blue", str(inbox))
+    assert "Learned blue" in evernorm("watch", "--once", "--workspace", workspace).stdout
+
+
+def test_a_run_killed_at_every_step_ends_as_an_undisturbed_one(watched, tmp_path, evernorm, small, open_gate):
+    """Each time it goes on: the same bytes, one run, one version, one commit and one promotion a class."""
+    expected = state(watched[0])
+    workspace, inbox = with_remote(tmp_path / "workspace"), tmp_path / "inbox"
+    shutil.copytree(watched[1] / "metal", inbox / "metal")
+    arguments = ("watch", "--once", "--workspace", workspace, "--inbox", inbox, *small, *open_gate)
+    for step in STEPS:
+        kill_at(step, *arguments)
+    evernorm(*arguments)
+    found = state(workspace)
+    metal = {stage: record for stage, record in expected["lock"].items() if stage.endswith("@metal")}
+    assert metal == found["lock"]
+    assert ["Learn metal, version 1", "An empty stream"] == found["commits"]
+    assert (["1"], ["1"]) == (found["versions"], found["champions"])
+    assert ("", False) == (found["status"], found["unfinished"])
+    assert 2 == len(found["runs"])
+    assert "are in sync" in dvc(workspace, "status", "--cloud")
+
+
+def test_a_person_may_roll_back_and_promote_and_read_what_happened(copy, evernorm):
+    """A version taken back is not promoted again by itself; every change is on record with its reason."""
+    workspace, _, photos = copy
+    options = ("--workspace", workspace, "--reason")
+    assert "champion: version 2 → 1" in evernorm("rollback", *options, "too many\nalarms").stdout
+    done = evernorm("rollback", *options, "further", check=False)
+    assert (1, True) == (done.returncode, "no champion before version 1" in done.stderr)
+    done = evernorm("learn", "--data", photos, "--workspace", workspace, "--order", "metal,cloth")
+    assert "version 2 candidate: rolled back by" in done.stderr
+    assert "champion: version 1" in evernorm("status", "--workspace", workspace).stdout
+    assert "champion: version 1 → 2" in evernorm("promote", 2, *options, "it was the lamp").stdout
+    assert "version 2 is champion already" in evernorm("promote", 2, *options, "again").stdout
+    done = evernorm("promote", 9, *options, "no such version", check=False)
+    assert (1, False) == (done.returncode, "Traceback" in done.stderr)
+    said = evernorm("history", "--workspace", workspace).stdout
+    assert all(word in said for word in ("rollback", "2 → 1", "too many alarms", "1 → 2", "it was the lamp"))
+    said = evernorm("history", "cloth", "--workspace", workspace).stdout
+    assert git(workspace, "rev-parse", "--short=10", "HEAD").strip() in said
+    assert 2 == sum("2026" in line or "gate" in line or "promote" in line for line in said.splitlines()) - 1
+
+
+def test_an_inbox_that_is_none_is_told_in_a_sentence(tmp_path, evernorm):
+    """No inbox named, one that is not there, a schedule without a server."""
+    for arguments, said in (
+        (("--once",), "no inbox is named"),
+        (("--once", "--inbox", tmp_path / "nowhere"), "nowhere"),
+        (("--once", "--inbox", "ftp://x/y"), "ftp"),
+    ):
+        done = evernorm("watch", *arguments, "--workspace", tmp_path / "w", check=False)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+    environment = {"PREFECT_API_URL": ""}
+    done = evernorm("watch", "--inbox", tmp_path, "--workspace", tmp_path / "w", env=environment, check=False)
+    assert "a schedule is kept by a Prefect server" in done.stderr

@@ -1,0 +1,171 @@
+"""The gate, and the log of who was champion, in a real registry."""
+
+import subprocess
+import sys
+
+import pytest
+
+from evernorm.errors import RegistryError
+from evernorm.params import GateParams
+from tasks.gate import line_of_champions, refusals
+from tasks.promotions import LOG, Champion, champion_of, change_champion, read_log, recorded, settle, standing
+from tasks.registry import CHAMPION, MODEL
+
+# Waits until the other is ready too, then promotes the version it is given against the champion it saw.
+RIVAL = """
+import sys, time
+from pathlib import Path
+from mlflow import MlflowClient
+from evernorm.errors import RegistryError
+from tasks.promotions import change_champion, settle
+uri, version, folder = sys.argv[1:]
+client = MlflowClient(uri)
+seen = settle(client)
+(Path(folder) / version).touch()
+while len(list(Path(folder).iterdir())) < 2:
+    time.sleep(0.005)
+try:
+    change_champion(client, "gate", version, "best", seen)
+except RegistryError as error:
+    sys.exit(f"lost: {error}")
+"""
+
+
+def metrics(**changes):
+    per_class = {
+        "a": {"image_auroc": 0.5, "false_alarm_rate": 0.9},
+        "b": {"image_auroc": 0.9, "false_alarm_rate": 0.1},
+    }
+    figures = {"per_class": per_class, "forgetting": {"chaudhry": 0.001}, "routing_accuracy": 1.0}
+    return {**figures, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reasons"),
+    [
+        ({}, []),
+        ({"forgetting": {"chaudhry": 0.03}}, ["forgetting 0.030 is above 0.02"]),
+        (
+            {"per_class": {"b": {"image_auroc": 0.4, "false_alarm_rate": 0.5}}},
+            ["image AUROC of b 0.400 is below 0.6", "false-alarm rate of b 0.500 is above 0.3"],
+        ),
+        ({"routing_accuracy": 0.5}, ["routing accuracy 0.500 is below 0.95"]),
+        ({"routing_accuracy": None, "per_class": {"b": {"image_auroc": None, "false_alarm_rate": None}}}, []),
+    ],
+)
+def test_the_gate_names_every_bound_that_is_broken(changes, reasons):
+    """Only new classes count by themselves; what is undefined refuses nothing."""
+    assert reasons == refusals(metrics(**changes), ["b"], GateParams())
+
+
+@pytest.fixture
+def registry(tmp_path):
+    """An MLflow registry with four versions and no champion."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client.create_registered_model(MODEL)
+    for _ in range(4):
+        client.create_model_version(MODEL, source=tmp_path.as_uri())
+    return client
+
+
+def test_promotion_loses_against_a_champion_it_has_not_seen(registry):
+    """Two candidates judged against the same champion cannot both win; the log keeps both."""
+    change_champion(registry, "gate", "1", "first", settle(registry))
+    seen = settle(registry)
+    change_champion(registry, "gate", "2", "better", seen)
+    with pytest.raises(
+        RegistryError, match=r"to follow champion 1, but .* made version 2 champion meanwhile"
+    ):
+        change_champion(registry, "gate", "3", "best", seen)
+    assert "2" == str(champion_of(registry).version) == settle(registry).version
+    assert [True, True, False] == [entry.stands for entry in read_log(registry)[0]]
+    assert ["1", "2"] == [change.after for change in standing(registry)]
+
+
+def test_of_two_processes_one_wins(registry, tmp_path):
+    """Whoever is second is told so, and alias and log agree on the first."""
+    change_champion(registry, "gate", "1", "first", settle(registry))
+    (tmp_path / "ready").mkdir()
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    rivals = [
+        subprocess.Popen(
+            [sys.executable, "-c", RIVAL, uri, version, str(tmp_path / "ready")],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for version in ("2", "3")
+    ]
+    said = {version: rival.communicate(timeout=120)[1] for version, rival in zip("23", rivals, strict=True)}
+    (winner,) = [version for version, rival in zip("23", rivals, strict=True) if rival.returncode == 0]
+    (loser,) = set("23") - {winner}
+    assert f"lost: version {loser} was to follow champion 1" in said[loser]
+    assert winner == settle(registry).version == str(champion_of(registry).version)
+
+
+def test_every_change_can_be_read_back(registry):
+    """Who, what, why, when, from, to; in MLflow's own pages too."""
+    change_champion(registry, "gate", "1", "keeps all bounds", settle(registry))
+    change_champion(registry, "promote", "3", "the customer asked", settle(registry))
+    first, second = standing(registry)
+    assert ("none", "1", "gate") == (first.before, first.after, first.what)
+    assert ("1", "3", "the customer asked") == (second.before, second.after, second.why)
+    assert "@" in second.by
+    assert first.at <= second.at
+    shown = registry.get_model_version(LOG, "2")
+    assert "promote: 1 → 3, the customer asked" == shown.description
+    assert ("1", "3") == (shown.tags["before"], shown.tags["after"])
+
+
+def test_a_promotion_cut_short_is_finished(registry):
+    """The record is written before the alias; whoever comes next sets it."""
+    change_champion(registry, "gate", "1", "first", settle(registry))
+    change_champion(registry, "gate", "2", "better", settle(registry))
+    registry.set_registered_model_alias(MODEL, CHAMPION, "1")
+    registry.delete_model_version_tag(LOG, "2", "applied")
+    assert "2" == settle(registry).version == str(champion_of(registry).version)
+    assert 2 == len(standing(registry))
+
+
+def test_a_champion_set_by_hand_stops_the_gate_until_a_person_says_which_is_right(registry):
+    """It is neither overwritten nor taken for granted."""
+    change_champion(registry, "gate", "1", "first", settle(registry))
+    registry.set_registered_model_alias(MODEL, CHAMPION, "4")
+    with pytest.raises(RegistryError, match=r"changed by hand.*evernorm promote 4"):
+        settle(registry)
+    assert "4" == str(champion_of(registry).version)
+    change_champion(registry, "promote", "4", "it was me", recorded(registry))
+    assert "4" == settle(registry).version
+
+
+def test_a_champion_from_before_there_was_a_log_is_the_first(registry):
+    """An older workspace goes on."""
+    registry.set_registered_model_alias(MODEL, CHAMPION, "2")
+    assert Champion("2", "none") == settle(registry)
+    change_champion(registry, "gate", "3", "better", settle(registry))
+    assert ["2"] == [change.before for change in standing(registry)]
+
+
+def test_a_log_that_was_tampered_with_names_the_record(registry):
+    """Altered, deleted in the middle: each is named, and a person's promotion gets things going again."""
+    for version in ("1", "2", "3"):
+        change_champion(registry, "gate", version, "better", settle(registry))
+    assert [] == read_log(registry)[1]
+    registry.set_model_version_tag(LOG, "2", "why", "because")
+    assert [f"{LOG} version 2: altered since it was written"] == read_log(registry)[1]
+    registry.delete_model_version(LOG, "2")
+    assert [f"{LOG} version 2: deleted"] == read_log(registry)[1]
+    with pytest.raises(RegistryError, match="changed by hand"):
+        settle(registry)
+    change_champion(registry, "promote", "3", "the log was damaged", recorded(registry))
+    assert "3" == settle(registry).version
+
+
+def test_the_line_of_champions_goes_back_step_by_step(registry):
+    """A second roll-back goes further back, not to where the first came from."""
+    for what, version in (("gate", "1"), ("gate", "2"), ("gate", "3"), ("rollback", "2"), ("rollback", "1")):
+        change_champion(registry, what, version, "so", settle(registry))
+    assert ["1"] == line_of_champions(standing(registry))
+    change_champion(registry, "gate", "4", "so", settle(registry))
+    assert ["1", "4"] == line_of_champions(standing(registry))
