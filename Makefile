@@ -26,7 +26,7 @@ demo: $(INSTALLED) ## learn four classes one after another, in ./demo
 	@$(BIN)/evernorm demo
 
 test: $(INSTALLED) ## run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(INSTALLED) ## lint, types, floors, the code blocks of the documents
 	$(BIN)/ruff check

@@ -1,6 +1,7 @@
 """What `evernorm watch` does: look into the inbox once, or whenever the schedule says so."""
 
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from evernorm.errors import ParamsError
 from flows.environment import prepare
 from flows.run import with_defaults_of_backbone, with_whole_paths
-from flows.runner import run_flow, say
+from flows.runner import kill_children, run_flow, say
 
 if TYPE_CHECKING:
     from flows.watch import Taken
@@ -41,10 +42,19 @@ def watch_on_schedule(root: Path, settings: list[str]) -> None:
             "PREFECT_API_URL, or look once with --once"
         )
     workspace = _prepared(root, settings)
+    from prefect.client.schemas.schedules import CronSchedule
+
     from flows.watch import watch_inbox
 
     watch = workspace.params.watch
+    try:
+        CronSchedule(cron=watch.cron)
+    except ValueError as error:
+        raise ParamsError(
+            f"watch.cron {watch.cron!r} is no cron schedule; */15 * * * * is every quarter of an hour"
+        ) from error
     say(f"looking into {watch.inbox} at {watch.cron} (cron) for {workspace.root}; Ctrl-C ends it")
+    signal.signal(signal.SIGINT, _stop)
     watch_inbox.serve(
         name=f"inbox-{workspace.identity[:8]}",
         cron=watch.cron,
@@ -52,6 +62,13 @@ def watch_on_schedule(root: Path, settings: list[str]) -> None:
         limit=1,  # a run that takes longer than the schedule's step is not overtaken
         print_starting_message=False,
     )
+
+
+def _stop(_signal: int, _frame: object) -> None:
+    """Ctrl-C: end the run that is under way, and let Prefect pause the schedule; a second one waits for nothing."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    kill_children()
+    raise KeyboardInterrupt
 
 
 def show_watched(taken: "list[Taken]", refusals: "list[Refusal]") -> None:

@@ -174,6 +174,21 @@ def history(
 
 
 @app.command()
+def audit(
+    version: Annotated[
+        str, typer.Argument(metavar="[VERSION|ALIAS]", help="A registered version.")
+    ] = "champion",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with the lineage drawn.")] = None,
+) -> None:
+    """Compare a version with every byte it came from; status 0: clean, 1: findings, 2: could not check."""
+    from flows.audit import audit_version
+
+    raise typer.Exit(audit_version(version, workspace, as_json, html))
+
+
+@app.command()
 def compare(
     data: DataOption,
     workspace: WorkspaceOption = Path("evernorm-comparison"),

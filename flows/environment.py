@@ -16,6 +16,7 @@ _QUIET = {
     # The tasks wait for a server that is away; MLflow's own patience would come on top, minutes a call.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # Threads that spin while they wait slow a machine down several times when anything else runs on it.
     "OMP_WAIT_POLICY": "PASSIVE",
 }

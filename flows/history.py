@@ -28,13 +28,17 @@ def show_history(root: Path, name: str | None) -> None:
         for each in changes:
             auroc = each.metrics.get("mean/image_auroc")
             figure = "–" if auroc is None else f"{auroc:.3f}"
-            table.add_row(each.at, each.what, f"{each.before} → {each.after}", figure, each.by, each.why)
+            table.add_row(
+                _when(each.at), each.what, f"{each.before} → {each.after}", figure, each.by, each.why
+            )
         console.print(table if changes else "no version has been champion yet")
         return
     lessons, served = history_of(workspace, name)
-    table = _table(f"{name}\nlearned or measured", "data (DVC)", "training\nimages", "commit", "run")
+    table = _table(f"{name}\nlearned or\nmeasured", "training\nimages", "data (DVC)", "commit", "MLflow run")
     for lesson in lessons:
-        table.add_row(lesson.at, lesson.data, str(lesson.images), lesson.commit[:10] or "–", lesson.run)
+        table.add_row(
+            _when(lesson.at), str(lesson.images), lesson.data[:10], lesson.commit[:10] or "–", lesson.run[:8]
+        )
     console.print(table)
     if not served:
         console.print("no version that knows it has been champion")
@@ -43,9 +47,18 @@ def show_history(root: Path, name: str | None) -> None:
     for service in served:
         change = service.change
         why = f"{change.what}: {change.why}"
-        table.add_row(change.at, service.until or "now", change.after, change.by, why)
+        until = _when(service.until) if service.until else "now"
+        table.add_row(_when(change.at), until, change.after, change.by, why)
     console.print(table)
 
 
 def _table(*columns: str) -> Table:
-    return Table(*columns, box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, no_wrap=column != "why")
+    return table
+
+
+def _when(at: str) -> str:
+    """ISO 8601 in UTC, to the minute."""
+    return at[:16].replace("T", " ")

@@ -42,13 +42,18 @@ def run_flow(run: Callable[[], T]) -> T:
 
 
 def _stop(_signal: int, _frame: object) -> None:
-    """Ctrl-C: end at once with everything that was started; a run may be killed at any point."""
+    """Ctrl-C: end at once with everything that was started."""
+    kill_children()
+    os.write(2, b"\nevernorm: stopped; the same command goes on from the last finished stage\n")
+    os._exit(130)
+
+
+def kill_children() -> None:
+    """Kill whatever this process has started; a run may be killed at any point."""
     import psutil
 
     for child in psutil.Process().children(recursive=True):
         child.kill()
-    os.write(2, b"\nevernorm: stopped; the same command goes on from the last finished stage\n")
-    os._exit(130)
 
 
 def say(line: str) -> None:

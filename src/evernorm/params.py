@@ -310,6 +310,14 @@ def parse_params(
     return params
 
 
+def _value(text: str) -> Any:
+    """A YAML value; as it stands what YAML cannot read, like a cron schedule, which begins with an asterisk."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
 def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """Apply ``key.sub=value`` settings (values are YAML) to a copy of the tree.
 
@@ -329,8 +337,8 @@ def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
                 node = node.setdefault(group, {})
                 if not isinstance(node, dict):
                     raise ValueError(f"{group} is a value, not a group")
-            node[leaf] = yaml.safe_load(text)
-        except (ValueError, yaml.YAMLError) as error:
+            node[leaf] = _value(text)
+        except ValueError as error:
             faults.append(f"--set {setting}: {error}")
     if faults:
         raise ParamsError(f"{len(faults)} settings cannot be read; nothing was changed", faults)

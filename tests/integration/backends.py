@@ -86,7 +86,7 @@ class MLflowServer:
         while subprocess.run(ready, check=False).returncode:
             assert time.monotonic() < deadline, (self.folder / "postgres.log").read_text()
             time.sleep(0.1)
-        uri = f"postgresql://mlflow@127.0.0.1:{self._database_port}/postgres"
+        uri = f"postgresql+psycopg2://mlflow@127.0.0.1:{self._database_port}/postgres"
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
         command += ["--workers", "1", "--backend-store-uri", uri, "--artifacts-destination", self._artifacts]
         env = {**os.environ, **_QUIET, **self._env}

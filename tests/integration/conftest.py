@@ -93,9 +93,11 @@ def mlflow_server(tmp_path_factory, s3) -> Iterator[MLflowServer]:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
     s3.client().create_bucket(Bucket="mlflow")
     server = MLflowServer(tmp_path_factory.mktemp("mlflow"), "s3://mlflow/artifacts", s3.env())
-    server.start()
-    yield server
-    server.remove()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture(scope="session")

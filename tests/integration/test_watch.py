@@ -222,3 +222,6 @@ def test_an_inbox_that_is_none_is_told_in_a_sentence(tmp_path, evernorm):
     environment = {"PREFECT_API_URL": ""}
     done = evernorm("watch", "--inbox", tmp_path, "--workspace", tmp_path / "w", env=environment, check=False)
     assert "a schedule is kept by a Prefect server" in done.stderr
+    setting = ("--set", "watch.cron=*/15 * *")
+    done = evernorm("watch", "--inbox", tmp_path, "--workspace", tmp_path / "w", *setting, check=False)
+    assert "watch.cron '*/15 * *' is no cron schedule" in done.stderr

@@ -1,0 +1,135 @@
+"""The page of an audit: one file, whatever the names in it."""
+
+from html.parser import HTMLParser
+
+import pytest
+
+from flows.audit import verdict_of
+from flows.audit_page import page_of
+from tasks.audit.report import Checked, Finding, Node, Notes, Output, Report, Subject, Unchecked
+
+EVIL = "<script>alert('x')</script>"
+SUBJECT = Subject(
+    name="bank",
+    version="3",
+    aliases=("champion",),
+    classes=("cloth", "metal"),
+    run="run",
+    commit="commit",
+    dvc_lock="lock",
+)
+
+
+def report(**changes) -> Report:
+    node = Node(
+        name="knowledge@metal",
+        inputs=(),
+        outputs=(Output(path="bank/metal/knowledge", md5="0123456789abcdef", size=2000, files=3),),
+    )
+    plain = {
+        "asked": "champion",
+        "subject": SUBJECT,
+        "lineage": (node,),
+        "checked": (Checked(place="cache", what="objects", number=1),),
+        "findings": (),
+        "unchecked": (),
+        "verdict": "clean",
+        "at": "2030-01-02T03:04:05+00:00",
+        "seconds": 1.0,
+    }
+    return Report.model_validate({**plain, **changes})
+
+
+def finding(*nodes: str, what: str = "file") -> Finding:
+    return Finding(place="cache", what=what, found="missing", expected="md5 1", nodes=nodes)
+
+
+class Elements(HTMLParser):
+    """The elements of a page with their attributes, and those of a class."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def of(self, kind: str) -> int:
+        return sum(attrs.get("class") == kind for _, attrs in self.found)
+
+
+def test_every_node_is_drawn_and_what_is_not_on_record_looks_so():
+    """Six steps a class and four at the end; here all but one step and the ends are missing."""
+    page = Elements(page_of(report()))
+    assert (4, 12, 0) == tuple(map(page.of, ("good", "gone", "bad")))
+
+
+def test_findings_are_marked_at_the_nodes_they_concern_and_lead_to_their_line():
+    """Two findings at one node, one of them at another too, and one at a node that is not drawn."""
+    findings = (finding("model"), finding("model", "knowledge@metal"), finding("data/other"))
+    page = Elements(page_of(report(findings=findings, verdict="findings")))
+    assert 2 == page.of("bad")
+    links = {attrs["href"] for tag, attrs in page.found if tag == "a"}
+    ids = {attrs.get("id") for _, attrs in page.found}
+    assert {"#finding-1", "#finding-2"} == links
+    assert {"finding-1", "finding-2", "finding-3"} <= ids
+    assert "3 findings" in page.text
+
+
+def test_names_are_text_and_nothing_is_fetched():
+    """Whatever stands in a tag of MLflow's or in the name of a file."""
+    subject = SUBJECT.model_copy(update={"classes": (EVIL,), "run": EVIL, "commit": EVIL, "aliases": (EVIL,)})
+    hostile = report(
+        subject=subject,
+        findings=(finding("version", what=EVIL),),
+        unchecked=(Unchecked(place=EVIL, why=EVIL),),
+        verdict="findings",
+    )
+    text = page_of(hostile)
+    page = Elements(text)
+    assert EVIL not in text
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.found}
+    assert "http" not in text
+    assert "url(" not in text.replace("url(#tip)", "")
+
+
+def test_without_a_version_the_page_says_why():
+    """Nothing to draw."""
+    page = Elements(
+        page_of(
+            report(
+                subject=None,
+                lineage=(),
+                unchecked=(Unchecked(place="MLflow", why="away"),),
+                verdict="incomplete",
+            )
+        )
+    )
+    assert "svg" not in {tag for tag, _ in page.found}
+    assert "away" in page.text
+
+
+@pytest.mark.parametrize(
+    ("findings", "unchecked", "verdict", "said"),
+    [
+        (0, 0, "clean", "clean: all is what the records say"),
+        (1, 0, "findings", "1 finding"),
+        (2, 1, "findings", "2 findings; not all could be checked"),
+        (0, 1, "incomplete", "no findings, but not all could be checked"),
+    ],
+)
+def test_a_finding_outweighs_what_could_not_be_checked(findings, unchecked, verdict, said):
+    """And what could not be checked is never clean."""
+    notes = Notes()
+    for _ in range(findings):
+        notes.find("cache", "file", "missing", "md5 1", "model")
+    for _ in range(unchecked):
+        notes.skip("cache", "away")
+    assert verdict == notes.verdict
+    made = report(findings=tuple(notes.findings), unchecked=tuple(notes.unchecked), verdict=notes.verdict)
+    assert said == verdict_of(made)
