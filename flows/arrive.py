@@ -1,5 +1,6 @@
 """What `evernorm watch` does: look into the inbox once, or whenever the schedule says so."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -18,19 +19,19 @@ if TYPE_CHECKING:
     from tasks.workspace import Workspace
 
 
-def watch_once(root: Path, settings: list[str]) -> None:
+def watch_once(root: Path, inbox: str | None, settings: list[str]) -> None:
     """Take in what has arrived, and say what became of it.
 
     Raises:
         EvernormError: Anything the user can cure; the next run goes on from there.
     """
-    workspace = _prepared(root, settings)
+    workspace = _prepared(root, inbox, settings)
     from flows.watch import watch_inbox
 
     show_watched(*run_flow(lambda: watch_inbox(workspace.root)))
 
 
-def watch_on_schedule(root: Path, settings: list[str]) -> None:
+def watch_on_schedule(root: Path, inbox: str | None, settings: list[str]) -> None:
     """Serve the flow on the cron schedule of params.yaml until it is stopped.
 
     Raises:
@@ -41,7 +42,7 @@ def watch_on_schedule(root: Path, settings: list[str]) -> None:
             "a schedule is kept by a Prefect server: start one with `prefect server start` and name it in "
             "PREFECT_API_URL, or look once with --once"
         )
-    workspace = _prepared(root, settings)
+    workspace = _prepared(root, inbox, settings)
     from prefect.client.schemas.schedules import CronSchedule
 
     from flows.watch import watch_inbox
@@ -90,16 +91,24 @@ def show_watched(taken: "list[Taken]", refusals: "list[Refusal]") -> None:
             console.print(f"  - {fault}")
 
 
-def _prepared(root: Path, settings: list[str]) -> "Workspace":
+def _prepared(root: Path, inbox: str | None, settings: list[str]) -> "Workspace":
     prepare(root)
     from tasks.workspace import Workspace
 
+    if inbox is not None:
+        place = inbox if "://" in inbox else str(Path(inbox).resolve())
+        settings = [*settings, f"watch.inbox={json.dumps(place)}"]
     workspace = Workspace.open_or_create(root)
     prepare(root)
     settings = with_whole_paths(settings)
     with workspace.locked():
         known = workspace.params
         workspace.configure(settings if known.order else with_defaults_of_backbone(known, settings))
-    if not workspace.params.watch.inbox:
+    place = workspace.params.watch.inbox
+    if not place:
         raise ParamsError("no inbox is named; name a directory or s3://bucket/prefix with --inbox")
+    if "://" not in place and (
+        Path(place).is_relative_to(workspace.root) or workspace.root.is_relative_to(place)
+    ):
+        raise ParamsError(f"the inbox {place} and the workspace {workspace.root} overlap; keep them apart")
     return workspace

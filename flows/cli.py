@@ -116,8 +116,7 @@ def watch(
     """Learn the classes that arrive in an inbox, on the schedule of params.yaml."""
     from flows.arrive import watch_on_schedule, watch_once
 
-    chosen = [*(settings or []), *([f"watch.inbox={inbox}"] if inbox else [])]
-    (watch_once if once else watch_on_schedule)(workspace, chosen)
+    (watch_once if once else watch_on_schedule)(workspace, inbox, settings or [])
 
 
 @app.command()

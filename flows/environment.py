@@ -13,8 +13,9 @@ _QUIET = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the command tells a fault once, in one sentence
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-    # The tasks wait for a server that is away; MLflow's own patience would come on top, minutes a call.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    # The tasks wait for a server that is away, and look before they write again; MLflow's own patience, minutes a
+    # call, would send the same record twice.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # Threads that spin while they wait slow a machine down several times when anything else runs on it.

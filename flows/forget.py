@@ -6,7 +6,7 @@ from prefect import flow
 from rich.console import Console
 
 from flows.learn import learn_experience, publish
-from tasks.faults import mlflow_faults
+from tasks.faults import mlflow_faults, without_secrets
 from tasks.forget import Forgotten, begin, finish, remove
 from tasks.gate import Decision
 from tasks.registry import CHAMPION, MODEL, champion_of, versions_that_know
@@ -47,7 +47,7 @@ def show_forgotten(workspace: Workspace, forgot: Forgotten, decision: Decision) 
         RegistryError: MLflow refuses.
     """
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    name, uri = forgot.name, tracking_uri(workspace)
+    name, uri = forgot.name, without_secrets(tracking_uri(workspace))
     console.print(
         f"Forgot {name} ({forgot.reason}): its images, entry, features, models and figures are removed from "
         f"{workspace.root}; the bank knows {', '.join(workspace.learned())}."

@@ -21,7 +21,7 @@ def show_history(root: Path, name: str | None) -> None:
     workspace = Workspace.open(root)  # before Prefect is imported, which would make its home there
     from tasks.history import changes_of, history_of
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if name is None:
         changes = changes_of(workspace)
         table = _table("when", "what", "champion", "mean image\nAUROC", "by", "why")

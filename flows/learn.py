@@ -54,7 +54,7 @@ def learn_stream(root: Path) -> tuple[dict[str, Learned], Decision | None]:
 
 
 def learn_from(
-    workspace: Workspace, first: int, what: str = "Learn"
+    workspace: Workspace, first: int, subject: str = ""
 ) -> tuple[dict[str, Learned], Decision | None]:
     """Learn the classes of the stream from a place on; the bank becomes a version each time it grows.
 
@@ -63,7 +63,7 @@ def learn_from(
     Args:
         workspace: Held by the caller.
         first: Place of the first class to learn or look at.
-        what: How the commit begins.
+        subject: How the commit of the last version begins; otherwise it names the classes that were learned.
     """
     order = workspace.params.order[first:]
     reporter = Reporter(len(order))
@@ -74,9 +74,13 @@ def learn_from(
         started = time.perf_counter()
         reporter.begin(name)
         learned[name] = fresh[name] = learn_experience(workspace.root, name)
-        if workspace.learned()[-1] == name:
+        news = any(each.ran for each in fresh.values()) or not workspace.committed(
+            workspace.paths.metrics(name)
+        )
+        if workspace.learned()[-1] == name and (news or name == order[-1]):
             changed = [each for each in fresh if fresh[each].ran] or [name]
-            decision = publish(workspace, fresh, f"{what} {', '.join(changed)}")
+            message = subject if subject and name == order[-1] else f"Learn {', '.join(changed)}"
+            decision = publish(workspace, fresh, message)
             fresh = {}
         reporter.end(learned[name].ran, decision if not fresh else None, time.perf_counter() - started)
     return learned, decision

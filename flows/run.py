@@ -74,6 +74,7 @@ def learn_workspace(root: Path, summary_file: Path | None) -> None:
     from evernorm.files import write_bytes
     from flows.console import show
     from flows.learn import learn_stream
+    from tasks.faults import without_secrets
     from tasks.summary import summarise
     from tasks.tracking import tracking_uri
     from tasks.workspace import Workspace
@@ -85,7 +86,7 @@ def learn_workspace(root: Path, summary_file: Path | None) -> None:
         return
     summary = summarise(root, [each.recorded for each in learned.values()], decision)
     show(summary, console)
-    uri = tracking_uri(Workspace.open(root))
+    uri = without_secrets(tracking_uri(Workspace.open(root)))
     console.print()
     scripts = Path(sys.executable).parent
     console.print(f"MLflow:  {scripts / 'mlflow'} ui --backend-store-uri {shlex.quote(uri)}", soft_wrap=True)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from evernorm.errors import EvernormError
+from evernorm.errors import DataError
 from flows.learn import learn_from
 from tasks.arrivals import (
-    arriving,
     begin,
     check_delivery,
     fetch_delivery,
@@ -20,8 +19,10 @@ from tasks.arrivals import (
     look_into,
     place,
     refuse,
+    refuse_unlearned,
+    resume,
 )
-from tasks.faults import PassingError
+from tasks.faults import UnfitError
 from tasks.forget import refuse_unfinished
 from tasks.gate import Decision
 from tasks.inbox import Refusal
@@ -31,7 +32,6 @@ from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from tasks.arrivals import Arriving
-    from tasks.inbox import Delivery
 
 
 @dataclass(frozen=True)
@@ -59,55 +59,57 @@ def watch_inbox(root: Path) -> tuple[list[Taken], list[Refusal]]:
         What was taken in, and what was left in the inbox and why.
 
     Raises:
-        PassingError: Inbox, remote or MLflow are out of reach; the next run goes on from there.
+        PassingError: Inbox, remote or MLflow are out of reach.
+        PipelineError: Something else stands in the way that is no fault of a delivery; once it is mended, the next
+            run goes on from there.
     """
     workspace = Workspace.open(root)
+    taken: list[Taken] = []
+    refusals: list[Refusal] = []
     with workspace.locked():
         refuse_unfinished(workspace)
-        deliveries, refusals = look_into(workspace.root)
-        taken = []
-        begun = arriving(workspace)
-        if begun is not None and begun.name not in {each.name for each in deliveries}:
-            taken.append(_learn(workspace, begun))  # it has left the inbox in the meantime
+        if (begun := resume(workspace)) is not None:
+            # How far it came is not known, and looking at what is done costs little.
+            _learn(workspace, begun, 0, taken, refusals)
+        refuse_unlearned(workspace)
+        deliveries, left = look_into(workspace.root)
+        refusals += left
         for delivery in deliveries:
             if faults := fetch_delivery(workspace.root, delivery):
                 refusals.append(Refusal(delivery.name, tuple(faults)))
                 continue
             try:
-                taken.append(_take(workspace, delivery))
-            except PassingError:
-                raise
-            except EvernormError as error:
-                reasons = error.faults or (error.message,)
-                refuse(workspace, delivery, reasons)
-                refusals.append(Refusal(delivery.name, reasons))
+                manifest = check_delivery(workspace, delivery.name)
+            except DataError as error:
+                refusals.append(refuse(workspace, delivery.name, delivery.digest, error))
+                continue
+            begun = begin(workspace, delivery)
+            place(workspace, begun, manifest)
+            _learn(workspace, begun, _first(workspace, begun), taken, refusals)
         if refusals:
             _report(workspace, refusals)
     return taken, refusals
 
 
-def _take(workspace: Workspace, delivery: "Delivery") -> Taken:
-    manifest = check_delivery(workspace, delivery.name)
-    begun = begin(workspace, delivery)
-    try:
-        place(workspace, begun, manifest)
-        return _learn(workspace, begun)
-    except PassingError:
-        raise
-    except EvernormError:
-        give_up(workspace, begun)
-        raise
-
-
-def _learn(workspace: Workspace, begun: "Arriving") -> Taken:
-    """Learn the class and what follows it, as far as that is not done."""
-    order = workspace.params.order
-    first = min(order.index(begun.name), len(workspace.learned())) if begun.name in order else len(order)
+def _first(workspace: Workspace, begun: "Arriving") -> int:
+    """Place in the stream of the first class that is not learned as it should be."""
     if result_params(workspace.committed_params()) != result_params(workspace.params):
-        first = 0  # what was learned with other parameters is learned again
-    _, decision = learn_from(workspace, first, "Update" if begun.update else "Learn")
-    finish(workspace, begun)
-    return Taken(begun.name, begun.update, decision)
+        return 0
+    return workspace.params.order.index(begun.name)
+
+
+def _learn(
+    workspace: Workspace, begun: "Arriving", first: int, taken: list[Taken], refusals: list[Refusal]
+) -> None:
+    """Learn a class and what follows it; one that cannot be learned leaves no trace."""
+    try:
+        _, decision = learn_from(workspace, first, f"{'Update' if begun.update else 'Learn'} {begun.name}")
+    except UnfitError as error:
+        give_up(workspace, begun)
+        refusals.append(refuse(workspace, begun.name, begun.digest, error))
+    else:
+        finish(workspace, begun)
+        taken.append(Taken(begun.name, begun.update, decision))
 
 
 def _report(workspace: Workspace, refusals: Sequence[Refusal]) -> None:

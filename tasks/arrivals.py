@@ -1,7 +1,6 @@
 """What became of the deliveries in the inbox: taken in, refused, or being taken in just now."""
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 
 from evernorm.data.validate import validate
-from evernorm.errors import DataError, ParamsError
+from evernorm.errors import DataError, EvernormError, ParamsError, PipelineError
 from evernorm.files import read_json, sha256_json, write_json
 from tasks.data import bring_in
 from tasks.forget import erase
 from tasks.pipeline import check_out
 from tasks.retries import RETRIED
 from tasks.stage import progress_bar, result_params
-from tasks.workspace import RECEIVED, Workspace
+from tasks.workspace import ARRIVING, INBOX, RECEIVED, Workspace
 
 if TYPE_CHECKING:
     from evernorm.data.manifest import Manifest
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 _REFUSED = (
     ".evernorm/refused.json"  # by class: what could not be learned, so that it is not tried again and again
 )
-_BEGUN = ".evernorm/arriving.json"  # there from before the first change until after the last
-_STAGING = ".evernorm/inbox"
 
 
 @dataclass(frozen=True)
@@ -62,13 +59,11 @@ def look_into(root: Path) -> "tuple[list[Delivery], list[Refusal]]":
     if not (inbox := workspace.params.watch.inbox):
         raise ParamsError("watch.inbox is empty; name a directory or s3://bucket/prefix with --inbox")
     deliveries, refusals = look(open_storage(inbox))
-    begun, taken, failed = arriving(workspace), _read(root / RECEIVED), _read(root / _REFUSED)
+    taken, failed = _read(root / RECEIVED), _read(root / _REFUSED)
     new: list[Delivery] = []
     for delivery in deliveries:
         name, digest = delivery.name, delivery.digest
-        if begun is not None and begun.name == name:
-            new.insert(0, delivery)
-        elif failed.get(name, {}).get("key") == _key(workspace, digest):
+        if failed.get(name, {}).get("key") == _key(workspace, digest):
             refusals.append(Refusal(name, tuple(failed[name]["faults"])))
         elif taken.get(name) != digest:
             new.append(delivery)
@@ -91,7 +86,7 @@ def fetch_delivery(root: Path, delivery: "Delivery") -> list[str]:
 
     storage = open_storage(Workspace.open(root).params.watch.inbox)
     with progress_bar(f"{delivery.name}: fetching") as progress:
-        return fetch(storage, delivery, root / _STAGING / delivery.name, progress)
+        return fetch(storage, delivery, root / INBOX / delivery.name, progress)
 
 
 def check_delivery(workspace: Workspace, name: str) -> "Manifest":
@@ -107,22 +102,42 @@ def check_delivery(workspace: Workspace, name: str) -> "Manifest":
             [f"{name}: differs from the class {alike[0]} only by case; rename it"],
         )
     with progress_bar(f"{name}: checking") as progress:
-        return validate(workspace.root / _STAGING, [name], progress=progress)[name]
+        return validate(workspace.root / INBOX, [name], progress=progress)[name]
 
 
 def begin(workspace: Workspace, delivery: "Delivery") -> Arriving:
-    """Note that a delivery is being taken in; one that was begun goes on as what it was."""
-    begun = arriving(workspace)
-    if begun is None or (begun.name, begun.digest) != (delivery.name, delivery.digest):
-        begun = Arriving(delivery.name, delivery.digest, delivery.name in workspace.learned())
-    write_json(workspace.root / _BEGUN, asdict(begun))
+    """Note that a delivery is being taken in."""
+    begun = Arriving(delivery.name, delivery.digest, delivery.name in workspace.committed_params().order)
+    write_json(workspace.root / ARRIVING, asdict(begun))
     return begun
 
 
-def arriving(workspace: Workspace) -> Arriving | None:
-    """The delivery that was being taken in when the run before was cut short."""
-    path = workspace.root / _BEGUN
-    return Arriving(**read_json(path)) if path.is_file() else None
+def resume(workspace: Workspace) -> Arriving | None:
+    """The delivery that the run before was learning when it was cut short.
+
+    One that was not placed yet is let go: if it is still in the inbox, it is new.
+    """
+    path = workspace.root / ARRIVING
+    if not path.is_file():
+        return None
+    begun = Arriving(**read_json(path))
+    if _read(workspace.root / RECEIVED).get(begun.name) == begun.digest:
+        return begun
+    give_up(workspace, begun)
+    return None
+
+
+def refuse_unlearned(workspace: Workspace) -> None:
+    """Refuse to learn anything on top of what somebody has left half done.
+
+    Raises:
+        PipelineError: A class of the stream is not learned.
+    """
+    learned = workspace.learned()
+    if left := [name for name in workspace.params.order if name not in learned]:
+        raise PipelineError(
+            f"{', '.join(left)}: in the stream, but not learned; run `evernorm learn` again, or forget it"
+        )
 
 
 def place(workspace: Workspace, begun: Arriving, manifest: "Manifest") -> None:
@@ -132,7 +147,7 @@ def place(workspace: Workspace, begun: Arriving, manifest: "Manifest") -> None:
         PassingError: DVC's repository is locked.
         PipelineError: DVC refuses, or another class is half forgotten.
     """
-    bring_in(workspace, workspace.root / _STAGING, {begun.name: manifest})
+    bring_in(workspace, workspace.root / INBOX, {begun.name: manifest})
     order = workspace.params.order
     if begun.name not in order:
         workspace.configure(order=[*order, begun.name])
@@ -142,23 +157,36 @@ def place(workspace: Workspace, begun: Arriving, manifest: "Manifest") -> None:
 
 def finish(workspace: Workspace, begun: Arriving) -> None:
     """A delivery is taken in."""
-    shutil.rmtree(workspace.root / _STAGING / begun.name, ignore_errors=True)
-    (workspace.root / _BEGUN).unlink(missing_ok=True)
+    shutil.rmtree(workspace.root / INBOX / begun.name, ignore_errors=True)
+    (workspace.root / ARRIVING).unlink(missing_ok=True)
 
 
 def give_up(workspace: Workspace, begun: Arriving) -> None:
-    """Leave the workspace as if a delivery that cannot be learned had never come."""
-    if not begun.update:
-        erase(workspace, begun.name)
+    """Leave the workspace as if a delivery had never come."""
     workspace.restore()
+    if not begun.update:
+        order = workspace.params.order
+        committed = begun.name in order  # with classes before it that were learned again
+        workspace.configure(order=[name for name in order if name != begun.name])
+        taken = _read(workspace.root / RECEIVED)
+        if taken.pop(begun.name, None) is not None:
+            write_json(workspace.root / RECEIVED, taken)
+        erase(workspace, begun.name)
+        if committed:
+            workspace.commit(f"Give up {begun.name}")
     check_out(workspace.root)
     finish(workspace, begun)
 
 
-def refuse(workspace: Workspace, delivery: "Delivery", faults: Sequence[str]) -> None:
+def refuse(workspace: Workspace, name: str, digest: str, error: EvernormError) -> "Refusal":
     """Remember what is wrong with a delivery until it, or a parameter, changes."""
-    record = {"key": _key(workspace, delivery.digest), "faults": list(faults)}
-    write_json(workspace.root / _REFUSED, {**_read(workspace.root / _REFUSED), delivery.name: record})
+    from tasks.inbox import Refusal
+
+    faults = error.faults or (error.message,)
+    record = {"key": _key(workspace, digest), "faults": list(faults)}
+    write_json(workspace.root / _REFUSED, {**_read(workspace.root / _REFUSED), name: record})
+    shutil.rmtree(workspace.root / INBOX / name, ignore_errors=True)
+    return Refusal(name, faults)
 
 
 def _key(workspace: Workspace, digest: str) -> str:

@@ -1,10 +1,11 @@
 """Which faults may pass by themselves, and how other packages' faults are told to a user."""
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from evernorm.errors import PipelineError, RegistryError
+from evernorm.errors import EvernormError, PipelineError, RegistryError
 
 # Names, so that no package has to be imported to be asked: requests', SQLAlchemy's, botocore's.
 _PASSING_NAMES = {
@@ -12,6 +13,7 @@ _PASSING_NAMES = {
     "ConnectTimeout",
     "ReadTimeout",
     "OperationalError",
+    "RetryError",
     "EndpointConnectionError",
     "ConnectionClosedError",
     "ConnectTimeoutError",
@@ -25,6 +27,15 @@ _PASSING_NUMBERS = {errno.EIO, errno.ESTALE, errno.EHOSTDOWN, errno.EHOSTUNREACH
 
 class PassingError(PipelineError):
     """A fault that may pass by itself: a lock held, storage out of reach. Worth a retry."""
+
+
+class UnfitError(PipelineError):
+    """A class that cannot be learned from the images it has."""
+
+
+def without_secrets(text: str) -> str:
+    """A text whose addresses carry no user and no password."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def causes(error: BaseException) -> list[BaseException]:
@@ -64,11 +75,12 @@ def mlflow_faults(uri: str) -> Iterator[None]:
         RegistryError: MLflow refuses; with what it said.
     """
     from mlflow.exceptions import MlflowException, RestException
-    from requests import RequestException
 
     try:
         yield
-    except (MlflowException, RequestException) as error:
+    except EvernormError:
+        raise
+    except Exception as error:  # also of the packages that carry artifacts
         code = getattr(error, "error_code", "")
         # A server that answers so has lost its database or its artifacts.
         away = code == "TEMPORARILY_UNAVAILABLE" or (
@@ -76,9 +88,16 @@ def mlflow_faults(uri: str) -> Iterator[None]:
         )
         if away or out_of_reach(error):
             raise PassingError(
-                f"MLflow at {uri} is out of reach; check MLFLOW_TRACKING_URI and run again"
+                without_secrets(f"MLflow at {uri} is out of reach; check MLFLOW_TRACKING_URI and run again")
             ) from error
-        raise RegistryError(f"MLflow at {uri} refuses: {error}") from error
+        if isinstance(error, MlflowException) or of_a_server(error):
+            raise RegistryError(without_secrets(f"MLflow at {uri} refuses: {error}")) from error
+        raise
+
+
+def of_a_server(error: BaseException) -> bool:
+    """Whether it is what a package that talks to servers, or the disk, raises on purpose."""
+    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in {"botocore", "requests"}
 
 
 @contextmanager

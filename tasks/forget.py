@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from evernorm.errors import ParamsError, PipelineError
 from evernorm.files import read_json, write_bytes, write_json
 from tasks.stage import LOCK_FILE
-from tasks.workspace import FOLDERS, Workspace, edited
+from tasks.workspace import ARRIVING, FOLDERS, INBOX, Workspace, edited
 
 _LIST = "forgotten.json"  # committed; the gate must not miss what was forgotten on purpose
 _BEGUN = ".evernorm/forgetting.json"  # there from before the first change until after the last
@@ -86,6 +86,8 @@ def check(workspace: Workspace, name: str, reason: str) -> None:
         PipelineError: The forgetting of another class was interrupted.
     """
     refuse_unfinished(workspace, but=name)
+    if (workspace.root / ARRIVING).is_file():
+        raise PipelineError("a delivery is only half taken in; run `evernorm watch --once` first")
     reason_line(reason)
     order = workspace.params.order
     begun = _begun(workspace)
@@ -152,7 +154,8 @@ def erase(workspace: Workspace, name: str) -> None:
         if (ignored := folder / ".gitignore").is_file():
             lines = ignored.read_text().splitlines()
             write_bytes(ignored, "".join(f"{line}\n" for line in lines if line != f"/{name}").encode())
-    shutil.rmtree(workspace.paths.training_state(name), ignore_errors=True)
+    for path in (workspace.paths.training_state(name), root / INBOX / name):
+        shutil.rmtree(path, ignore_errors=True)
     for path in (root / ".evernorm" / "seconds").glob(f"*@{name}.json"):
         path.unlink()
 

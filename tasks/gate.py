@@ -91,7 +91,7 @@ def promote(root: Path, version: str, reason: str) -> Change | None:
     workspace = Workspace.open(root)
     with mlflow_faults(tracking_uri(workspace)):
         client = client_of(workspace)
-        _refuse_forgotten(client, workspace, version)
+        _refuse_unusable(client, workspace, version)
         seen = recorded(client)  # not `settle`: this is how a champion set by hand gets its record
         if seen.version == version:
             _point(client, version)
@@ -124,7 +124,7 @@ def roll_back(root: Path, reason: str, from_version: str) -> Change | None:
         line = line_of_champions(standing(client))
         if len(line) < 2:
             raise RegistryError(f"there is no champion before version {seen.version}; nothing was changed")
-        _refuse_forgotten(client, workspace, line[-2])
+        _refuse_unusable(client, workspace, line[-2])
         return change_champion(client, "rollback", line[-2], reason, seen)
 
 
@@ -189,17 +189,22 @@ def _lost(champion: "ModelVersion | None", known: Sequence[str], on_purpose: Set
 
 
 def _rolled_back(client: "MlflowClient", version: str) -> list[str]:
-    """A version that a person took back is not promoted again by itself."""
+    """A version that a person put another in the place of is not promoted again by itself."""
     concerned = [each for each in standing(client) if version in {each.before, each.after}]
-    if not concerned or concerned[-1].what != "rollback" or concerned[-1].before != version:
+    if not concerned or concerned[-1].before != version or concerned[-1].what not in {"rollback", "promote"}:
         return []
     return [
-        f"rolled back by {concerned[-1].by} ({concerned[-1].why}); only `evernorm promote {version}` brings it back"
+        f"taken back by {concerned[-1].by} ({concerned[-1].why}); only `evernorm promote {version}` brings it back"
     ]
 
 
-def _refuse_forgotten(client: "MlflowClient", workspace: Workspace, version: str) -> None:
-    known = classes_of(client.get_model_version(MODEL, version))
+def _refuse_unusable(client: "MlflowClient", workspace: Workspace, version: str) -> None:
+    made = client.get_model_version(MODEL, version)
+    if "evernorm.git_commit" not in made.tags:
+        raise RegistryError(
+            f"version {version} was never committed, as the run that made it was cut short; run `evernorm learn` again"
+        )
+    known = classes_of(made)
     if gone := [f"{each.name} ({each.reason})" for each in forgotten(workspace) if each.name in known]:
         raise RegistryError(
             f"version {version} knows what was forgotten: {', '.join(gone)}; learn the class again first"

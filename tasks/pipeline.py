@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from prefect import task
 
-from evernorm.errors import PipelineError
+from evernorm.errors import DataError, FitError, PipelineError
 from evernorm.files import read_json
-from tasks.faults import PassingError, causes, out_of_reach
+from tasks.faults import PassingError, UnfitError, causes, of_a_server, out_of_reach
 from tasks.repository import open_repo
 from tasks.retries import RETRIED
 from tasks.stage import ERROR_FILE, seconds_file
@@ -42,7 +42,8 @@ def reproduce(root: Path, stage: str, name: str) -> StageRun:
 
     Raises:
         PassingError: The repository is locked or a remote is out of reach.
-        PipelineError: The stage failed; with what it said.
+        UnfitError: The stage failed, and the images are at fault; with what it said.
+        PipelineError: It failed otherwise.
     """
     note = seconds_file(root, stage, name)
     before = note.stat().st_mtime_ns if note.is_file() else None
@@ -113,6 +114,10 @@ def _repo(root: Path, what: str) -> "Iterator[Repo]":
     except Exception as error:  # of the package that talks to the remote
         if out_of_reach(error):
             raise PassingError(f"{what}: the remote is out of reach; check it and run again") from error
+        if of_a_server(error):
+            raise PipelineError(
+                f"{what} failed: {error}; check the remote, its credentials and the disk"
+            ) from error
         raise
 
 
@@ -122,10 +127,10 @@ def _explained(error: Exception, root: Path, what: str) -> PipelineError:
     chain = causes(error)
     if out_of_reach(error) or any(isinstance(cause, LockError) for cause in chain):
         return PassingError(f"{what} could not start: {chain[-1]}")
-    said = root / ERROR_FILE
-    reason = (
-        said.read_text().strip()
-        if said.is_file()
-        else "; ".join(dict.fromkeys(str(cause) for cause in chain))
-    )
-    return PipelineError(f"{what} failed: {reason}")
+    file = root / ERROR_FILE
+    if not file.is_file():
+        return PipelineError(f"{what} failed: {'; '.join(dict.fromkeys(str(cause) for cause in chain))}")
+    told = read_json(file)
+    # Images at fault, rather than weights, parameters or the machine.
+    kind = UnfitError if told["kind"] in {DataError.__name__, FitError.__name__} else PipelineError
+    return kind(f"{what} failed: {told['said']}")

@@ -75,7 +75,7 @@ class Change:
         try:
             metrics = {str(key): float(value) for key, value in json.loads(tags["metrics"]).items()}
             change = cls(**{name: tags[name] for name in names}, metrics=metrics)
-        except (KeyError, ValueError, AttributeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise RegistryError(f"no record of a promotion ({error!r})") from error
         if tags.get("sha256") != change.sha256:
             raise RegistryError("altered since it was written")

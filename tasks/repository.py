@@ -23,6 +23,22 @@ def open_repo(root: Path) -> "Iterator[Repo]":
         yield repo
 
 
+def lock_is_whole(path: Path) -> bool:
+    """Whether a dvc.lock is missing or can be read; DVC writes it in place, so a kill can cut it short."""
+    import yaml
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    if not path.is_file():
+        return True
+    try:
+        # The C loader, as the file grows with the stream.
+        COMPILED_LOCKFILE_SCHEMA(yaml.load(path.read_bytes(), yaml.CSafeLoader))
+    except (yaml.YAMLError, Invalid):
+        return False
+    return True
+
+
 def init_repo(root: Path) -> None:
     """Make a DVC repository in a Git repository, with telemetry and update checks off."""
     from dvc.repo import Repo

@@ -14,10 +14,10 @@ import psutil
 
 from evernorm.errors import EvernormError, StateError
 from evernorm.features.extract import Progress
-from evernorm.files import write_bytes, write_json
+from evernorm.files import write_json
 from evernorm.params import Params, load_params
 
-ERROR_FILE = ".evernorm/error.txt"
+ERROR_FILE = ".evernorm/error.json"
 LOCK_FILE = ".evernorm/stage.lock"
 
 
@@ -94,7 +94,7 @@ def main(stage: Callable[[str, Params, Paths], None]) -> None:
             seconds_file(root, stage.__name__, sys.argv[1]), {"seconds": round(time.time() - started, 3)}
         )
     except EvernormError as error:
-        write_bytes(error_file, f"{error}\n".encode())
+        write_json(error_file, {"kind": type(error).__name__, "said": str(error)})
         sys.exit(f"evernorm: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

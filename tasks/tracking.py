@@ -99,7 +99,12 @@ def _record(workspace: Workspace, name: str, stage_runs: Sequence[StageRun]) -> 
     )
     # What was learned, from what: another parameter or another result is another run, a retry is not.
     digest = sha256_json(
-        [result_params(params), data_hash(root, name), sha256_file(workspace.paths.metrics(name))]
+        [
+            result_params(params),
+            data_hash(root, name),
+            sha256_file(workspace.paths.metrics(name)),
+            sha256_file(workspace.paths.bank(name, "evaluation") / "chain.json"),  # pins the classes before
+        ]
     )
     run = _find_or_create(
         client,

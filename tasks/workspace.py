@@ -18,11 +18,13 @@ import yaml
 from evernorm.errors import PipelineError
 from evernorm.files import read_json, write_bytes, write_json
 from evernorm.params import START, Params, chain, load_params, override, parse_params
-from tasks.repository import init_repo
+from tasks.repository import init_repo, lock_is_whole
 from tasks.stage import Paths
 
 MARKER = ".evernorm/workspace.json"
 _IGNORED = "/.evernorm/\n/.prefect/\n/mlflow.db*\n/mlartifacts/\n*.tmp\n"
+ARRIVING = ".evernorm/arriving.json"  # there while a delivery is taken in
+INBOX = ".evernorm/inbox"  # where deliveries are fetched to
 RECEIVED = "received.json"  # by class, the digest of the delivery it came with
 _STATE = ("dvc.lock", "forgotten.json", RECEIVED)
 _FILES = ("params.yaml", "dvc.yaml", *_STATE, ".gitignore", ".dvcignore", ".dvc")
@@ -90,8 +92,14 @@ class Workspace:
         Args:
             but: A class to pass over.
         """
+        # DVC removes what a stage makes before it runs, and a run may be killed then: what is committed was learned.
+        committed = set(self.git("ls-tree", "--name-only", "HEAD", "metrics/").splitlines())
         others = (name for name in self.params.order if name != but)
-        return list(takewhile(lambda name: self.paths.metrics(name).is_file(), others))
+        return list(
+            takewhile(
+                lambda name: self.paths.metrics(name).is_file() or f"metrics/{name}.json" in committed, others
+            )
+        )
 
     def configure(self, settings: Iterable[str] = (), order: Iterable[str] | None = None) -> Params:
         """Write settings (``key=value``) and, if given, the stream into params.yaml; comments stay.
@@ -132,6 +140,7 @@ class Workspace:
             handle.truncate(0)
             handle.write(str(os.getpid()))
             handle.flush()
+            self._mend()
             yield
 
     def commit(self, message: str) -> str:
@@ -139,12 +148,14 @@ class Workspace:
 
         Makes no empty commit.
         """
-        # The workspace is locked, so an index lock is what a killed run left.
-        (self.root / ".git" / "index.lock").unlink(missing_ok=True)
         self.git("add", "-A", "--", *[name for name in (*_FILES, *FOLDERS) if (self.root / name).exists()])
         if self.git("diff", "--cached", "--name-only"):
             self.git("commit", "-q", "-m", message)
         return self.head
+
+    def committed(self, path: Path) -> bool:
+        """Whether a file is as the last commit has it."""
+        return not self.git("status", "--porcelain", "--", str(path))
 
     def committed_params(self) -> Params:
         """params.yaml as it was when the bank was last changed.
@@ -196,6 +207,16 @@ class Workspace:
         if done.returncode:
             raise PipelineError(f"git {arguments[0]} failed in {self.root}: {done.stderr.strip()}")
         return done.stdout.strip()
+
+    def _mend(self) -> None:
+        """Undo what a run left that was killed while Git or DVC were writing; the workspace is locked."""
+        for lock in ("index.lock", "HEAD.lock"):
+            (self.root / ".git" / lock).unlink(missing_ok=True)
+        if not lock_is_whole(self.root / "dvc.lock"):
+            if "dvc.lock" in self.git("ls-tree", "--name-only", "HEAD").splitlines():
+                self.git("checkout", "-q", "HEAD", "--", "dvc.lock")
+            else:
+                (self.root / "dvc.lock").unlink()
 
     def _half_made(self) -> bool:
         """Whether a killed `_create` left this directory."""

@@ -196,7 +196,8 @@ def test_commits_survive_what_a_killed_git_left_and_leave_other_changes_alone(tm
     assert head == workspace.commit("nothing to say")
     (workspace.root / ".git/index.lock").touch()
     (workspace.root / "params.yaml").write_text("seed: 3\n")
-    assert head != workspace.commit("a seed")
+    with workspace.locked():
+        assert head != workspace.commit("a seed")
     assert "M NOTES.md" == workspace.git("status", "--porcelain")
 
 
@@ -208,3 +209,43 @@ def test_a_workspace_inside_the_data_is_refused(tmp_path, draw_photos):
     with pytest.raises(ParamsError, match="lies inside"):
         learn_folder(photos, photos / "w", None, [], None)
     assert not (photos / "w").exists()
+
+
+def test_what_a_killed_run_left_half_written_is_taken_back(tmp_path):
+    """A dvc.lock that was cut short is that of the last commit again, or gone if there was none."""
+    workspace = Workspace.open_or_create(tmp_path / "w")
+    lock = workspace.root / "dvc.lock"
+    whole = "schema: '2.0'\nstages:\n  masks@cloth:\n    cmd: python -m tasks.masks cloth\n"
+    for short in ("", whole[: whole.index("md:")], whole[: len("schema: '2.0'\nst")]):
+        lock.write_text(short)
+        with workspace.locked():
+            assert not lock.exists()
+    lock.write_text(whole)
+    with workspace.locked():
+        workspace.commit("a lock")
+    for short in ("", whole[: whole.index("md:")]):
+        lock.write_text(short)
+        with workspace.locked():
+            assert whole == lock.read_text()
+
+
+def test_what_is_committed_stays_learned_while_it_is_measured_again(tmp_path):
+    """DVC removes a stage's figures before it runs; a run killed then must not take the stream for shorter."""
+    workspace = Workspace.open_or_create(tmp_path / "w")
+    workspace.configure(order=["cloth", "metal", "blue"])
+    for name in ("cloth", "metal"):
+        workspace.paths.metrics(name).write_text("{}")
+    workspace.commit("two classes")
+    workspace.paths.metrics("metal").unlink()
+    assert ["cloth", "metal"] == workspace.learned()
+
+
+def test_no_password_is_told():
+    """An address in a message carries neither user nor password."""
+    from tasks.faults import mlflow_faults
+
+    uri = "https://user:geheim@mlflow.example"
+    with pytest.raises(PipelineError) as told, mlflow_faults(uri):
+        raise ConnectionError(f"no route to {uri}")
+    assert "geheim" not in str(told.value)
+    assert "https://mlflow.example is out of reach" in str(told.value)
