@@ -53,6 +53,7 @@ code, td.hash, svg text { font-family: ui-monospace, "SF Mono", Menlo, Consolas,
 table { width: 100%; border-collapse: collapse; font-size: 14px }
 th { padding: 4px 14px 4px 0; text-align: left; font-weight: 600; color: var(--soft); border-bottom: 1px solid var(--line) }
 td { padding: 5px 14px 5px 0; vertical-align: top; border-bottom: 1px solid #edf0f3; overflow-wrap: anywhere }
+td.short, td.hash { white-space: nowrap; overflow-wrap: normal }
 td.number, th:nth-child(n+5) { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 tr:target td { background: #fdecea }
 svg { display: block; width: 100%; height: auto; margin-top: 4px }
@@ -66,9 +67,13 @@ svg .bad rect { fill: #fdecea; stroke: var(--bad); stroke-width: 2 }
 svg .bad .title { fill: var(--bad) }
 svg circle { fill: var(--bad) }
 svg .badge { fill: #fff; font-weight: 600; text-anchor: middle }
-@page { size: A4 landscape; margin: 14mm }
+@page { size: A4; margin: 14mm }
 @media print {
   body { max-width: none; padding: 0; font-size: 12px; -webkit-print-color-adjust: exact; print-color-adjust: exact }
+  table { font-size: 10.5px }
+  td.hash { font-size: 9.5px }
+  h2 { margin-top: 22px }
+  svg { max-height: 215mm }
   tr, svg, h2, h3 { break-inside: avoid }
   h2, h3 { break-after: avoid }
 }
@@ -143,7 +148,7 @@ def _record(report: "Report") -> str:
             for out in outs:
                 files = f"{out.files:,}" if out.files is not None else "1"
                 size = decimal(out.size) if out.size is not None else ""
-                cells = [("", step), ("", direction), ("", out.path), ("hash", out.md5)]
+                cells = [("", step), ("short", direction), ("", out.path), ("hash", out.md5)]
                 rows.append(("", [*cells, ("number", files), ("number", size)]))
                 step = ""
     return _table(("step", "", "path", "DVC's hash", "files", "size"), rows) if rows else ""

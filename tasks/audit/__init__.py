@@ -2,7 +2,9 @@
 
 ::
 
-    version ── run ── commit ── dvc.lock ── stages ── outputs ── objects ── images
-    registry.py       commit.py  lock.py              objects.py            images.py
-    promotions                   lineage.py           working_tree.py       artifact.py
+    version → run → commit → dvc.lock → outputs → objects → images
+    registry.py     commit.py  lock.py             objects.py  images.py
+
+What results say of themselves is in `lineage`, what MLflow serves in `artifact`, the files of the workspace in
+`working_tree`, the format of DVC's files in `records`; `walk` goes through all of it and makes the `report`.
 """

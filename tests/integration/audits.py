@@ -44,7 +44,10 @@ def audited(adapted, tmp_path_factory) -> Path:
 @pytest.fixture
 def changeable(audited, tmp_path) -> Path:
     """A copy of it to change; its registered banks are those of the original."""
-    return shutil.copytree(audited.parent, tmp_path / "copy", symlinks=True) / "workspace"
+    folder = shutil.copytree(audited.parent, tmp_path / "copy", symlinks=True)
+    config = folder / "workspace/.dvc/config.local"
+    config.write_text(config.read_text().replace(str(audited.parent), str(folder)))
+    return folder / "workspace"
 
 
 def moved(workspace: Path, before: str, after: str) -> None:
@@ -95,17 +98,6 @@ def kept(*paths: Path) -> Iterator[None]:
             else:
                 path.write_bytes(content[0])
                 path.chmod(content[1])
-
-
-@contextmanager
-def away(path: Path) -> Iterator[None]:
-    """Meanwhile it is not there."""
-    elsewhere = path.rename(path.with_name("elsewhere"))
-    try:
-        yield
-        assert not path.exists()
-    finally:
-        elsewhere.rename(path)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from audits import IMAGE, away, kept, located, moved
+from audits import IMAGE, kept, located, moved
 from workspaces import dvc
 
 from flows.audit import audit_version
@@ -25,22 +25,23 @@ ROOT = Path(__file__).parents[2]
     ("missing", "place"),
     [("../store/files", "remote store"), ("mlflow.db", "MLflow"), (".dvc/config.local", "clean")],
 )
-def test_what_is_out_of_reach_is_named(audited, missing, place):
+def test_what_is_out_of_reach_is_named(changeable, missing, place):
     """A remote that is not mounted, a database that is gone; a workspace without a remote misses nothing."""
-    with away(audited / missing):
-        report = audit(audited)
+    path = changeable / missing
+    path.rename(path.with_name("elsewhere"))
+    report = audit(changeable)
+    assert not path.exists()
     assert not report.findings
     assert ([] if place == "clean" else [place]) == [each.place for each in report.unchecked]
 
 
-def test_mlflow_that_does_not_answer_or_is_damaged_is_out_of_reach(audited, monkeypatch):
+def test_mlflow_that_does_not_answer_or_is_damaged_is_out_of_reach(changeable, monkeypatch):
     """Neither is a finding, and neither a traceback."""
-    with kept(audited / "mlflow.db"):
-        (audited / "mlflow.db").write_bytes(b"SQLite format 3\x00" + os.urandom(5000))
-        assert ["MLflow"] == [each.place for each in audit(audited).unchecked]
+    (changeable / "mlflow.db").write_bytes(b"SQLite format 3\x00" + os.urandom(5000))
+    assert ["MLflow"] == [each.place for each in audit(changeable).unchecked]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    report = audit(audited)
+    report = audit(changeable)
     assert ("incomplete", None, ()) == (report.verdict, report.subject, report.lineage)
     assert "out of reach" in report.unchecked[0].why
 
