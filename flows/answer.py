@@ -135,12 +135,11 @@ def _champion_version(root: Path) -> Any:
 
     workspace = Workspace.open(root)  # before Prefect is imported, which would make its home there
 
-    from tasks.faults import mlflow_faults
     from tasks.registry import champion_of
-    from tasks.tracking import client_of, tracking_uri
+    from tasks.tracking import connected
 
-    with mlflow_faults(tracking_uri(workspace)):
-        return champion_of(client_of(workspace))
+    with connected(workspace) as client:
+        return champion_of(client)
 
 
 def _picture(out: Path, image: Path, images: list[Path]) -> Path:

@@ -6,11 +6,11 @@ from prefect import flow
 from rich.console import Console
 
 from flows.learn import learn_experience, publish
-from tasks.faults import mlflow_faults, without_secrets
+from tasks.faults import without_secrets
 from tasks.forget import Forgotten, begin, finish, remove
 from tasks.gate import Decision
 from tasks.registry import CHAMPION, MODEL, champion_of, versions_that_know
-from tasks.tracking import client_of, tracking_uri
+from tasks.tracking import connected, tracking_uri
 from tasks.workspace import Workspace
 
 
@@ -54,8 +54,8 @@ def show_forgotten(workspace: Workspace, forgot: Forgotten, decision: Decision) 
     )
     said = f"{MODEL} version {decision.version} is {decision.alias}"
     if decision.alias != CHAMPION:
-        with mlflow_faults(uri):
-            champion = champion_of(client_of(workspace))
+        with connected(workspace) as client:
+            champion = champion_of(client)
         stands = f"version {champion.version}" if champion else "none"
         said += f": {'; '.join(decision.reasons)}; champion: {stands}"
     console.print(said)

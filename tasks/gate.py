@@ -10,12 +10,11 @@ from prefect import task
 from evernorm.errors import RegistryError
 from evernorm.files import read_json
 from evernorm.params import GateParams
-from tasks.faults import mlflow_faults
 from tasks.forget import Forgotten, forgotten
-from tasks.promotions import Change, change_champion, recorded, settle, standing
+from tasks.promotions import NONE, Change, change_champion, recorded, settle, standing
 from tasks.registry import CANDIDATE, CHAMPION, MODEL, classes_of, data_of
 from tasks.retries import RETRIED
-from tasks.tracking import client_of, tracking_uri
+from tasks.tracking import connected
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -57,8 +56,7 @@ def decide(root: Path, name: str, version: str, forgot: Forgotten | None = None)
         RegistryError: MLflow refuses, or another champion was made meanwhile, or by hand.
     """
     workspace = Workspace.open(root)
-    with mlflow_faults(tracking_uri(workspace)):
-        client = client_of(workspace)
+    with connected(workspace) as client:
         seen = settle(client)
         made = client.get_model_version(MODEL, version)
         metrics = read_json(workspace.paths.metrics(name))
@@ -66,7 +64,7 @@ def decide(root: Path, name: str, version: str, forgot: Forgotten | None = None)
         known = data_of(champion) if champion else {}
         new = [each for each, data in data_of(made).items() if known.get(each) != data]
         lost = _lost(champion, metrics["classes"], {each.name for each in forgotten(workspace)})
-        reasons = [*refusals(metrics, new, workspace.params.gate), *lost, *_rolled_back(client, version)]
+        reasons = [*refusals(metrics, new, workspace.params.gate), *lost, *_taken_back(client, version)]
         stands = seen.version == version
         if not stands and CANDIDATE not in made.aliases:
             client.set_registered_model_alias(MODEL, CANDIDATE, version)
@@ -89,8 +87,7 @@ def promote(root: Path, version: str, reason: str) -> Change | None:
         RegistryError: No such version, it knows a class that was forgotten, or another change was faster.
     """
     workspace = Workspace.open(root)
-    with mlflow_faults(tracking_uri(workspace)):
-        client = client_of(workspace)
+    with connected(workspace) as client:
         _refuse_unusable(client, workspace, version)
         seen = recorded(client)  # not `settle`: this is how a champion set by hand gets its record
         if seen.version == version:
@@ -116,8 +113,7 @@ def roll_back(root: Path, reason: str, from_version: str) -> Change | None:
         RegistryError: There is none before, it knows a class that was forgotten, or another change was faster.
     """
     workspace = Workspace.open(root)
-    with mlflow_faults(tracking_uri(workspace)):
-        client = client_of(workspace)
+    with connected(workspace) as client:
         seen = settle(client)
         if seen.version != from_version:
             return None
@@ -135,8 +131,8 @@ def standing_champion(workspace: Workspace) -> str:
         PassingError: MLflow is out of reach.
         RegistryError: There is none.
     """
-    with mlflow_faults(tracking_uri(workspace)):
-        version = recorded(client_of(workspace)).version
+    with connected(workspace) as client:
+        version = recorded(client).version
     if version is None:
         raise RegistryError("no version is champion; nothing was changed")
     return version
@@ -146,7 +142,7 @@ def line_of_champions(changes: list[Change]) -> list[str]:
     """The versions that a roll-back would go through, the present champion last."""
     line: list[str] = []
     for change in changes:
-        if not line and change.before != "none":
+        if not line and change.before != NONE:
             line.append(change.before)
         if change.what == "rollback" and change.after in line:
             del line[line.index(change.after) + 1 :]
@@ -188,7 +184,7 @@ def _lost(champion: "ModelVersion | None", known: Sequence[str], on_purpose: Set
     return [f"the champion, version {champion.version}, also knows {', '.join(lost)}"] if lost else []
 
 
-def _rolled_back(client: "MlflowClient", version: str) -> list[str]:
+def _taken_back(client: "MlflowClient", version: str) -> list[str]:
     """A version that a person put another in the place of is not promoted again by itself."""
     concerned = [each for each in standing(client) if version in {each.before, each.after}]
     if not concerned or concerned[-1].before != version or concerned[-1].what not in {"rollback", "promote"}:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from evernorm.errors import ParamsError
 from evernorm.files import is_plain_name
-from tasks.faults import mlflow_faults
 from tasks.promotions import Change, standing
 from tasks.registry import MODEL, classes_of
-from tasks.tracking import client_of, experiment_of, tracking_uri
+from tasks.tracking import connected, experiment_of
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -55,8 +54,8 @@ def changes_of(workspace: Workspace) -> list[Change]:
     Raises:
         PassingError: MLflow is out of reach.
     """
-    with mlflow_faults(tracking_uri(workspace)):
-        return standing(client_of(workspace))
+    with connected(workspace) as client:
+        return standing(client)
 
 
 def history_of(workspace: Workspace, name: str) -> tuple[list[Lesson], list[Service]]:
@@ -68,8 +67,7 @@ def history_of(workspace: Workspace, name: str) -> tuple[list[Lesson], list[Serv
     """
     if not is_plain_name(name):
         raise ParamsError(f"{name!r} is no class name; `evernorm status` lists what is known")
-    with mlflow_faults(tracking_uri(workspace)):
-        client = client_of(workspace)
+    with connected(workspace) as client:
         wanted = {"kind": "experience", "complete": "true", "class": name}
         asked = " and ".join(f"tags.`evernorm.{tag}` = '{value}'" for tag, value in wanted.items())
         experiment = experiment_of(client, workspace)

@@ -3,7 +3,6 @@
 Nothing in an inbox is ever changed from here, and no image is read before it is fetched.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,18 +15,12 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from evernorm.data.manifest import Sha256
+from evernorm.data.manifest import PlainName, Sha256
 from evernorm.errors import DataError
-from evernorm.files import is_plain_name, sha256_file
+from evernorm.files import canonical_json, is_plain_name, sha256_file
 from tasks.storage import PART, WORKERS, Storage, Stored, key_fault, unfinished
 
 MANIFEST: Final = "manifest.json"
-
-
-def _plain(name: str) -> str:
-    if not is_plain_name(name):
-        raise ValueError(f"{name!r} is no plain class name; use letters, digits, '_' and '-', at most 64")
-    return name
 
 
 def _deliverable(path: str) -> str:
@@ -74,15 +67,12 @@ class DeliveryManifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
-    name: Annotated[str, AfterValidator(_plain)]
+    name: PlainName
     files: Annotated[tuple[DeliveredFile, ...], AfterValidator(_apart)]
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: the same files give the same bytes."""
-        text = json.dumps(
-            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        )
-        return text.encode()
+        return canonical_json(self.model_dump(mode="json"))
 
     @classmethod
     def parse(cls, content: bytes) -> Self:

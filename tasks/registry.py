@@ -10,11 +10,10 @@ from prefect import task
 
 from evernorm import __version__
 from evernorm.files import read_json, sha256_file
-from tasks.faults import mlflow_faults
 from tasks.forget import Forgotten
 from tasks.pipeline import data_hash
 from tasks.retries import RETRIED
-from tasks.tracking import Recorded, client_of, tracking_uri
+from tasks.tracking import Recorded, connected
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -47,8 +46,7 @@ def register(root: Path, name: str, recorded: Recorded, forgot: Forgotten | None
         RegistryError: MLflow refuses.
     """
     workspace = Workspace.open(root)
-    with mlflow_faults(tracking_uri(workspace)):
-        client = client_of(workspace)
+    with connected(workspace) as client:
         version = _version_of(client, recorded.run, forgot)
         return str((version or _create(client, workspace, name, recorded, forgot)).version)
 
@@ -67,8 +65,7 @@ def stamp(root: Path, runs: Sequence[str], version: str) -> None:
         "evernorm.git_dirty": str(workspace.dirty).lower(),
         "evernorm.dvc_lock": sha256_file(root / "dvc.lock"),
     }
-    with mlflow_faults(tracking_uri(workspace)):
-        client = client_of(workspace)
+    with connected(workspace) as client:
         for run in runs:
             known = client.get_run(run).data.tags
             for tag in tags.keys() - known.keys():
@@ -122,8 +119,8 @@ def versions_that_know(workspace: Workspace, name: str) -> list[str]:
         PassingError: MLflow is out of reach.
         RegistryError: MLflow refuses.
     """
-    with mlflow_faults(tracking_uri(workspace)):
-        found = client_of(workspace).search_model_versions(f"name = '{MODEL}'")
+    with connected(workspace) as client:
+        found = client.search_model_versions(f"name = '{MODEL}'")
     return [str(number) for number in sorted(int(each.version) for each in found if name in classes_of(each))]
 
 

@@ -3,7 +3,8 @@
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,18 @@ def client_of(workspace: Workspace) -> "MlflowClient":
     return MlflowClient(tracking_uri(workspace))
 
 
+@contextmanager
+def connected(workspace: Workspace) -> "Iterator[MlflowClient]":
+    """A client of this workspace's tracking server, whose faults are told as evernorm's.
+
+    Raises:
+        PassingError: MLflow is out of reach.
+        RegistryError: MLflow refuses.
+    """
+    with mlflow_faults(tracking_uri(workspace)):
+        yield client_of(workspace)
+
+
 def experiment_of(client: "MlflowClient", workspace: Workspace) -> str:
     """The experiment's id; made where it is missing, with artifacts beside a local database."""
     from mlflow.exceptions import MlflowException
@@ -80,13 +93,14 @@ def record(root: Path, name: str, stage_runs: Sequence[StageRun]) -> Recorded:
         RegistryError: MLflow refuses.
     """
     workspace = Workspace.open(root)
-    with mlflow_faults(tracking_uri(workspace)):
-        return _record(workspace, name, stage_runs)
+    with connected(workspace) as client:
+        return _record(client, workspace, name, stage_runs)
 
 
-def _record(workspace: Workspace, name: str, stage_runs: Sequence[StageRun]) -> Recorded:
+def _record(
+    client: "MlflowClient", workspace: Workspace, name: str, stage_runs: Sequence[StageRun]
+) -> Recorded:
     root = workspace.root
-    client = client_of(workspace)
     experiment = experiment_of(client, workspace)
     params, metrics = workspace.params, read_json(workspace.paths.metrics(name))
     step = len(metrics["classes"])
@@ -151,8 +165,7 @@ def record_variant(root: Path, variant: str, summary_file: Path) -> str:
         RegistryError: MLflow refuses.
     """
     workspace = Workspace.open(root)
-    with mlflow_faults(tracking_uri(workspace)):
-        client = client_of(workspace)
+    with connected(workspace) as client:
         params, metrics = workspace.params, read_json(workspace.paths.metrics(workspace.params.order[-1]))
         digest = sha256_json([variant, result_params(params), metrics])
         run = _find_or_create(
@@ -181,8 +194,7 @@ def record_report(root: Path, kind: str, text: str) -> None:
         RegistryError: MLflow refuses.
     """
     workspace = Workspace.open(root)
-    with mlflow_faults(tracking_uri(workspace)):
-        client = client_of(workspace)
+    with connected(workspace) as client:
         key = f"{kind}:{workspace.identity}:{sha256_json(text)}"
         tags = {"evernorm.kind": kind}
         run = _find_or_create(client, experiment_of(client, workspace), key=key, name=kind, tags=tags)

@@ -40,10 +40,14 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def canonical_json(value: Any) -> bytes:
+    """A JSON value with sorted keys and no spaces: the same value gives the same bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
 def sha256_json(value: Any) -> str:
-    """Hex SHA-256 of a JSON value in its canonical form (sorted keys, no spaces)."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Hex SHA-256 of a JSON value in its canonical form."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -31,10 +31,11 @@ def _stays(path: str) -> str:
 
 def _plain(name: str) -> str:
     if not is_plain_name(name):
-        raise ValueError(f"class name {name!r} is not plain; use letters, digits, '_' and '-', at most 64")
+        raise ValueError(f"{name!r} is no plain class name; use letters, digits, '_' and '-', at most 64")
     return name
 
 
+PlainName = Annotated[str, AfterValidator(_plain)]
 RelativePath = Annotated[str, AfterValidator(_stays)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -92,7 +93,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    name: Annotated[str, AfterValidator(_plain)]
+    name: PlainName
     format: Format
     records: Annotated[
         tuple[Record, ...],
