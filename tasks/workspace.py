@@ -262,8 +262,17 @@ def _merge(tree: Any, new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
     for key, value in new.items():
         if value == old.get(key):
             continue
-        # An empty mapping is replaced: its `{}` would keep what comes into it on one line.
-        if isinstance(value, Mapping) and isinstance(tree.get(key), Mapping) and tree[key]:
+        # One that is or becomes empty is replaced: ruamel.yaml keeps the layout, and `{}` has another.
+        if value and isinstance(value, Mapping) and tree.get(key):
             _merge(tree[key], value, old.get(key, {}))
         else:
-            tree[key] = value
+            tree[key] = _on_one_line(value) if isinstance(value, list) else value
+
+
+def _on_one_line(value: list[Any]) -> Any:
+    """A list as ``[a, b]``: ruamel.yaml loses the line break behind one that was a block and becomes empty."""
+    from ruamel.yaml.comments import CommentedSeq
+
+    line = CommentedSeq(value)
+    line.fa.set_flow_style()
+    return line

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from evernorm.errors import ParamsError, PipelineError, RegistryError
 from evernorm.params import Params
 from flows.run import _stream
@@ -57,6 +60,35 @@ def test_settings_are_written_without_losing_comments(tmp_path):
     with pytest.raises(ParamsError, match="did you mean knowledge"):
         workspace.configure(["knowledge.budge=9"])
     assert before == (workspace.root / "params.yaml").read_text()
+
+
+@pytest.fixture(scope="module")
+def changing(tmp_path_factory):
+    """A workspace whose parameters are changed again and again."""
+    return Workspace.open_or_create(tmp_path_factory.mktemp("changing") / "w")
+
+
+levels = st.lists(st.integers(0, 4), unique=True, max_size=3).map(sorted)
+settings = st.one_of(
+    levels.map("features.layers={}".format),
+    levels.map("knowledge.key_layers={}".format),
+    st.integers(1, 999).map("knowledge.budget={}".format),
+    st.sampled_from(["'*/5 * * * *'", "0 3 * * 1-5"]).map("watch.cron={}".format),
+    st.sampled_from(["''", "/a/b: c", "s3://x/#y"]).map("watch.inbox={}".format),
+)
+streams = st.none() | st.lists(st.sampled_from(["a", "b", "c"]), unique=True)
+
+
+@given(changes=st.lists(st.tuples(settings, streams), min_size=1, max_size=5))
+def test_whatever_is_set_is_what_is_read(changing, changes):
+    """One setting after another: the file says what was set, and keeps its comments."""
+    for setting, order in changes:
+        try:
+            said = changing.configure([setting], order)
+        except ParamsError:  # key_layers that are not among layers
+            continue
+        assert said == changing.params
+    assert (changing.root / "params.yaml").read_text().count("# ") == changing.git("show", "HEAD:params.yaml").count("# ")
 
 
 def test_a_machine_without_a_git_identity_can_commit(tmp_path, monkeypatch):
