@@ -226,7 +226,7 @@ def fetch(
         try:
             storage.fetch(key, path, file.size)
         except DataError as error:
-            return f"{error.message}; upload it again"
+            return error.message
         if (found := sha256_file(path)) == file.sha256:
             return None
         path.unlink()

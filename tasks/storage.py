@@ -64,14 +64,14 @@ class Storage(Protocol):
         """Read a small file.
 
         Raises:
-            DataError: It is not there, or larger than `SMALL`.
+            DataError: It is not there, may not be read, or is larger than `SMALL`.
         """
 
     def fetch(self, key: str, target: Path, size: int) -> None:
         """Bring a file to `target`; what an interrupted call left of the same file is not fetched again.
 
         Raises:
-            DataError: It is not there, or not of that size.
+            DataError: It is not there, may not be read, or is not of that size.
             StateError: `target` cannot be written.
         """
 
@@ -176,7 +176,8 @@ def receive(key: str, target: Path, size: int, source: Source) -> None:
         mark.unlink()
         if found != size:
             part.unlink()
-            raise DataError(f"{key}: {'more' if found > size else found} bytes, expected {size}")
+            found_bytes = "more" if found > size else found
+            raise DataError(f"{key}: {found_bytes} bytes, expected {size}; upload it again")
         part.replace(target)
     except OSError as error:
         raise StateError(f"{target} cannot be written: {error.strerror or error}") from error
@@ -281,7 +282,9 @@ def _opened(path: Path, key: str) -> BinaryIO:
     try:
         return path.open("rb")
     except FileNotFoundError as error:
-        raise DataError(f"{key}: is not there any more") from error
+        raise DataError(f"{key}: is not there any more; upload it again") from error
+    except PermissionError as error:  # of this file only, or its place could not have been listed
+        raise DataError(f"{key}: may not be read ({error.strerror}); permit it") from error
 
 
 def _copy(key: str, source: Path, target: Path, size: int, place: str) -> None:

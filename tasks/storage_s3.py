@@ -17,6 +17,7 @@ PART_SIZE: Final = 8 * 2**20
 """Files of more bytes are sent in parts of as many."""
 
 _ABSENT = {"404", "NoSuchKey"}
+_REFUSED = {"AccessDenied", "InvalidObjectState"}
 _CHANGED = {"412", "416", "PreconditionFailed", "InvalidRange"}
 
 
@@ -110,7 +111,9 @@ class S3Storage:
             if since and code in _CHANGED:
                 return self._get(key)
             if code in _ABSENT:
-                raise DataError(f"{key}: is not there any more") from error
+                raise DataError(f"{key}: is not there any more; upload it again") from error
+            if code in _REFUSED:  # of this object only, or its place could not have been listed
+                raise DataError(f"{key}: may not be read ({code}); permit it") from error
             raise
 
     def holds(self, key: str, sha256: str) -> bool:

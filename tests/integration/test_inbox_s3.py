@@ -201,6 +201,34 @@ def test_an_outage_may_pass(s3, inbox, photos, tmp_path):
     assert not fetch(inbox, delivery, tmp_path / "cloth")
 
 
+class Denying(BaseHTTPRequestHandler):
+    """An S3 server whose objects may be listed and not read."""
+
+    def do_GET(self):
+        answer = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+def test_an_object_that_may_not_be_read_is_a_fault_of_its_class(inbox, monkeypatch, tmp_path):
+    """Not of the inbox: other classes are none the worse."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Denying) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        storage = open_storage(inbox.place)
+        for attempt in (lambda: storage.read("cloth/a"), lambda: storage.fetch("cloth/a", tmp_path / "a", 1)):
+            with pytest.raises(DataError, match=r"cloth/a: may not be read \(AccessDenied\); permit it"):
+                attempt()
+        with pytest.raises(PipelineError, match="refuses the credentials"):
+            storage.objects()
+        server.shutdown()
+
+
 class Hostile(BaseHTTPRequestHandler):
     """An S3 server that lists keys no honest one takes."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -187,6 +188,39 @@ def test_links_and_devices_are_not_read(tmp_path):
         FolderStorage(inbox).read("cloth/train/good/000.png")
     with pytest.raises(DataError, match="leaves its folder"):
         FolderStorage(inbox).fetch("../secret.png", tmp_path / "out", 5)
+
+
+@pytest.fixture
+def nobody():
+    """A folder of a user without privileges, as whom the test runs; root may read everything."""
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid() != 0:
+            yield Path(folder)
+            return
+        os.chown(folder, 65534, 65534)
+        os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(0)
+
+
+def test_a_file_that_may_not_be_read_is_told_and_stops_no_other_class(nobody):
+    """Be it an image, a manifest or a folder."""
+    inbox = nobody / "inbox"
+    for name in ("cloth", "metal", "blue", "wood"):
+        deliver(inbox, name, FILES)
+    for hidden in ("cloth/train/good/000.png", "metal/manifest.json", "blue/test"):
+        (inbox / hidden).chmod(0)
+    (first, second), _ = look(FolderStorage(inbox))
+    assert ("cloth", "wood") == (first.name, second.name)
+    told = "may not be read (Permission denied); permit it"
+    assert [f"cloth/train/good/000.png: {told}"] == fetch(FolderStorage(inbox), first, nobody / "cloth")
+    assert [] == fetch(FolderStorage(inbox), second, nobody / "wood")
+    faults = faults_of(inbox)
+    assert (f"metal/manifest.json: {told}",) == faults["metal"]
+    assert "'blue/test/' cannot be listed; permit to read it" in faults["blue"]
+    (inbox / "blue/test").chmod(0o700)
 
 
 def test_an_inbox_that_is_not_there_is_a_fault(tmp_path):
