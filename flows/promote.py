@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prefect import flow
 
-from tasks.gate import promote, roll_back
+from tasks.gate import promote, roll_back, standing_champion
 from tasks.promotions import Change
 from tasks.workspace import Workspace
 
@@ -17,7 +17,7 @@ def promote_version(root: Path, version: str, reason: str) -> Change | None:
 
 
 @flow(name="roll-back")
-def roll_back_champion(root: Path, reason: str, champion: str) -> Change | None:
-    """Make the champion before this one champion again; None where this one is champion no longer."""
+def roll_back_champion(root: Path, reason: str) -> Change:
+    """Make the champion before the present one champion again."""
     with Workspace.open(root).locked():
-        return roll_back(root, reason, champion)
+        return roll_back(root, reason, standing_champion(root))

@@ -150,12 +150,10 @@ def roll_back_in_workspace(root: Path, reason: str) -> None:
     workspace = Workspace.open(root)
     from flows.promote import roll_back_champion
     from tasks.forget import reason_line
-    from tasks.gate import standing_champion
 
     reason = reason_line(reason)
-    champion = standing_champion(workspace)
-    change = run_flow(lambda: roll_back_champion(workspace.root, reason, champion))
-    say(f"champion: version {champion} → {change.after}" if change else "another version is champion already")
+    change = run_flow(lambda: roll_back_champion(workspace.root, reason))
+    say(f"champion: version {change.before} → {change.after}")
 
 
 def with_whole_paths(settings: list[str]) -> list[str]:

@@ -96,8 +96,23 @@ def promote(root: Path, version: str, reason: str) -> Change | None:
         return change_champion(client, "promote", version, reason, seen)
 
 
+@task(task_run_name="champion", **RETRIED)
+def standing_champion(root: Path) -> str:
+    """The champion's version.
+
+    Raises:
+        PassingError: MLflow is out of reach.
+        RegistryError: There is none.
+    """
+    with connected(Workspace.open(root)) as client:
+        version = recorded(client).version
+    if version is None:
+        raise RegistryError("no version is champion; nothing was changed")
+    return version
+
+
 @task(task_run_name="roll back", **RETRIED)
-def roll_back(root: Path, reason: str, from_version: str) -> Change | None:
+def roll_back(root: Path, reason: str, from_version: str) -> Change:
     """Bring back the champion before the present one.
 
     Args:
@@ -106,7 +121,7 @@ def roll_back(root: Path, reason: str, from_version: str) -> Change | None:
         from_version: The champion to be rolled back from.
 
     Returns:
-        The change; None where another is champion already, as after a try that was cut short.
+        The change; a try before this one may have made it and not heard so.
 
     Raises:
         PassingError: MLflow is out of reach.
@@ -115,27 +130,19 @@ def roll_back(root: Path, reason: str, from_version: str) -> Change | None:
     workspace = Workspace.open(root)
     with connected(workspace) as client:
         seen = settle(client)
+        changes = standing(client)
         if seen.version != from_version:
-            return None
-        line = line_of_champions(standing(client))
+            if (changes[-1].what, changes[-1].before) == ("rollback", from_version):
+                return changes[-1]
+            raise RegistryError(
+                f"version {seen.version} became champion in the place of {from_version} meanwhile; look at it and "
+                f"run again"
+            )
+        line = line_of_champions(changes)
         if len(line) < 2:
             raise RegistryError(f"there is no champion before version {seen.version}; nothing was changed")
         _refuse_unusable(client, workspace, line[-2])
         return change_champion(client, "rollback", line[-2], reason, seen)
-
-
-def standing_champion(workspace: Workspace) -> str:
-    """The champion's version.
-
-    Raises:
-        PassingError: MLflow is out of reach.
-        RegistryError: There is none.
-    """
-    with connected(workspace) as client:
-        version = recorded(client).version
-    if version is None:
-        raise RegistryError("no version is champion; nothing was changed")
-    return version
 
 
 def line_of_champions(changes: list[Change]) -> list[str]:

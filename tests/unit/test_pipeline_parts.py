@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,7 +87,9 @@ def test_whatever_is_set_is_what_is_read(changing, changes):
         except ParamsError:  # key_layers that are not among layers
             continue
         assert said == changing.params
-    assert (changing.root / "params.yaml").read_text().count("# ") == changing.git("show", "HEAD:params.yaml").count("# ")
+    assert (changing.root / "params.yaml").read_text().count("# ") == changing.git(
+        "show", "HEAD:params.yaml"
+    ).count("# ")
 
 
 def test_a_machine_without_a_git_identity_can_commit(tmp_path, monkeypatch):

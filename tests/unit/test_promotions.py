@@ -7,9 +7,11 @@ import pytest
 
 from evernorm.errors import RegistryError
 from evernorm.params import GateParams
-from tasks.gate import line_of_champions, refusals
+from tasks.gate import line_of_champions, refusals, roll_back
 from tasks.promotions import LOG, Champion, champion_of, change_champion, read_log, recorded, settle, standing
 from tasks.registry import CHAMPION, MODEL
+from tasks.tracking import connected
+from tasks.workspace import Workspace
 
 # Waits until the other is ready too, then promotes the version it is given against the champion it saw.
 RIVAL = """
@@ -169,3 +171,20 @@ def test_the_line_of_champions_goes_back_step_by_step(registry):
     assert ["1"] == line_of_champions(standing(registry))
     change_champion(registry, "gate", "4", "so", settle(registry))
     assert ["1", "4"] == line_of_champions(standing(registry))
+
+
+def test_a_roll_back_that_is_tried_again_is_made_once(tmp_path):
+    """The answer to the first try may be lost; a champion that another made meanwhile is left alone."""
+    workspace = Workspace.open_or_create(tmp_path / "workspace")
+    with connected(workspace) as client:
+        client.create_registered_model(MODEL)
+        for version in ("1", "2", "3"):
+            client.create_model_version(MODEL, source=tmp_path.as_uri(), tags={"evernorm.git_commit": "0"})
+            change_champion(client, "gate", version, "better", settle(client))
+        first, second = (roll_back.fn(workspace.root, "too many alarms", "3") for _ in range(2))
+        assert ("3", "2", first) == (first.before, first.after, second)
+        assert 4 == len(standing(client))
+        change_champion(client, "promote", "1", "the best", settle(client))
+        with pytest.raises(RegistryError, match="version 1 became champion in the place of 3 meanwhile"):
+            roll_back.fn(workspace.root, "too many alarms", "3")
+        assert 5 == len(standing(client))
