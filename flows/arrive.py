@@ -86,9 +86,7 @@ def show_watched(taken: "list[Taken]", refusals: "list[Refusal]") -> None:
         say("nothing new in the inbox")
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     for refusal in refusals:
-        console.print(f"{refusal.name} is left in the inbox:")
-        for fault in refusal.faults:
-            console.print(f"  - {fault}")
+        console.print(str(refusal))
 
 
 def _prepared(root: Path, inbox: str | None, settings: list[str]) -> "Workspace":

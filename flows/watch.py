@@ -113,9 +113,8 @@ def _learn(
 
 
 def _report(workspace: Workspace, refusals: Sequence[Refusal]) -> None:
-    lines = [f"# Left in {workspace.params.watch.inbox}"]
-    for refusal in refusals:
-        lines += ["", f"## {refusal.name}", "", *(f"- {fault}" for fault in refusal.faults)]
-    report = "\n".join(lines) + "\n"
+    told = "\n".join(map(str, refusals))
+    # In a code block, as names come from whoever delivers and could be Markdown.
+    report = f"# {workspace.params.watch.inbox}\n\n```text\n{told}\n```\n"
     create_markdown_artifact(report, key="inbox", description="Deliveries that were not taken in, and why.")
     record_report(workspace.root, "inbox", report)

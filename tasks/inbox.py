@@ -121,6 +121,10 @@ class Refusal:
     name: str
     faults: tuple[str, ...]
 
+    def __str__(self) -> str:
+        """As it is told to a person, a line each fault."""
+        return "\n".join([f"{self.name} is left in the inbox:", *(f"  - {fault}" for fault in self.faults)])
+
 
 def look(storage: Storage) -> tuple[list[Delivery], list[Refusal]]:
     """See what is in an inbox; only manifests are read.

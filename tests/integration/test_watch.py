@@ -145,6 +145,23 @@ def test_new_images_of_a_known_class_are_an_update(copy, evernorm):
     assert "11 " in evernorm("status", "--workspace", workspace).stdout
 
 
+def test_an_update_killed_in_a_stage_of_the_class_that_follows_ends_as_an_undisturbed_one(
+    copy, tmp_path, evernorm
+):
+    """What the stage was to make again is gone then; the class that follows is no less learned for it."""
+    workspace, inbox, photos = copy
+    (photos / "metal/train/good/000.png").unlink()
+    pack(photos / "metal", str(inbox))
+    killed = shutil.copytree(workspace, tmp_path / "killed", symlinks=True)
+    evernorm("watch", "--once", "--workspace", workspace, "--inbox", inbox)
+    arguments = ("watch", "--once", "--workspace", killed, "--inbox", inbox)
+    kill_at("subprocess.Popen.__init__", *arguments, said="tasks.evaluate cloth")
+    assert not (killed / "metrics/cloth.json").exists()
+    done = evernorm(*arguments)
+    assert "Updated metal: continual-bank version 3 is champion" in done.stdout
+    assert state(workspace) == state(killed)
+
+
 def test_a_class_that_cannot_be_learned_leaves_no_trace_and_is_not_tried_again(copy, evernorm):
     """Identical images have no tail to fit: the class fails in a stage, the next one is learned all the same."""
     workspace, inbox, photos = copy
@@ -167,6 +184,26 @@ def test_a_class_that_cannot_be_learned_leaves_no_trace_and_is_not_tried_again(c
     assert "[1/1]" not in done.stderr
     pack(photos / "blue", str(inbox))
     assert "Learned blue" in evernorm("watch", "--once", "--workspace", workspace).stdout
+
+
+def test_a_class_that_fails_after_a_parameter_was_changed_is_given_up_and_the_others_stand(copy, evernorm):
+    """The classes before it were learned again by then; that is kept, and tells of no class that is not there."""
+    workspace, inbox, photos = copy
+    shutil.copytree(photos / "blue", photos / "alike")
+    images = sorted((photos / "alike/train/good").glob("*.png"))
+    for image in images[1:]:
+        shutil.copyfile(images[0], image)
+    pack(photos / "alike", str(inbox))
+    arguments = ("watch", "--once", "--workspace", workspace, "--inbox", inbox)
+    done = evernorm(*arguments, "--set", "knowledge.budget=120")
+    assert "alike is left in the inbox" in done.stderr
+    found = state(workspace)
+    assert not any("alike" in stage for stage in found["lock"])
+    assert {"cloth", "metal"} == set(found["received"])
+    assert ("", False) == (found["status"], found["unfinished"])
+    assert not list(workspace.glob("*/alike*"))
+    assert (["1", "2", "3"], "Learn metal, cloth, version 3") == (found["champions"], found["commits"][0])
+    assert "clean" in evernorm("audit", "--workspace", workspace).stdout
 
 
 def test_a_run_killed_at_every_step_ends_as_an_undisturbed_one(watched, tmp_path, evernorm, small, open_gate):
