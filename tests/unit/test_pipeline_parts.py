@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evernorm.errors import ParamsError, PipelineError, RegistryError
 from evernorm.params import Params
 from flows.run import _stream
+from tasks.repository import open_repo
 from tasks.workspace import Workspace
 
 
@@ -68,7 +69,7 @@ def changing(tmp_path_factory):
 
 
 levels = st.lists(st.integers(0, 4), unique=True, max_size=3).map(sorted)
-settings = st.one_of(
+one_setting = st.one_of(
     levels.map("features.layers={}".format),
     levels.map("knowledge.key_layers={}".format),
     st.integers(1, 999).map("knowledge.budget={}".format),
@@ -78,7 +79,8 @@ settings = st.one_of(
 streams = st.none() | st.lists(st.sampled_from(["a", "b", "c"]), unique=True)
 
 
-@given(changes=st.lists(st.tuples(settings, streams), min_size=1, max_size=5))
+@settings(max_examples=30)
+@given(changes=st.lists(st.tuples(one_setting, streams), min_size=1, max_size=5))
 def test_whatever_is_set_is_what_is_read(changing, changes):
     """One setting after another: the file says what was set, and keeps its comments."""
     for setting, order in changes:
@@ -216,6 +218,47 @@ def test_data_copied_but_not_added_is_added_by_the_next_run(tmp_path, draw_photo
             data.bring_in(workspace, photos, validate(photos, ["cloth"]))
     assert ["cloth"] == data.bring_in(workspace, photos, validate(photos, ["cloth"]))
     assert first != data_hash(workspace.root, "cloth")
+
+
+LOCK = """schema: '2.0'
+stages:
+  masks@cloth:
+    cmd: python -m tasks.masks cloth
+    deps:
+    - path: data/cloth/train.json
+      hash: md5
+      md5: 99914b932bd37a50b983c5e7c90ae93b
+      size: 2
+    params:
+      params.yaml:
+        method: ucad
+    outs:
+    - path: masks/cloth
+      hash: md5
+      md5: 1d525a6a39d58acf376588a9dcb65438.dir
+      size: 2
+      nfiles: 1
+"""
+
+
+def test_a_dvc_lock_that_was_cut_short_can_be_read_again(tmp_path):
+    """Wherever a kill cut it: it is what was committed, or what DVC can read and make whole by itself."""
+    from dvc.dvcfile import Lockfile
+
+    workspace = Workspace.open_or_create(tmp_path / "w")
+    path = workspace.root / "dvc.lock"
+    path.write_text(LOCK)
+    workspace.commit("A stage")
+    restored = 0
+    with open_repo(workspace.root) as repo:
+        for cut in range(0, len(LOCK), 5):
+            path.write_text(LOCK[:cut])
+            with workspace.locked():
+                left = path.read_text()
+                Lockfile(repo, str(path)).load()
+            assert left in {LOCK, LOCK[:cut]}
+            restored += left == LOCK
+    assert restored > 10
 
 
 def test_commits_survive_what_a_killed_git_left_and_leave_other_changes_alone(tmp_path):
