@@ -33,7 +33,8 @@ from evernorm.memory.coreset import greedy_k_centre
 from evernorm.memory.search import NearestRows
 from evernorm.metrics.image import auroc
 from evernorm.metrics.pixel import PixelMetrics
-from evernorm.params import Params, PromptKind, override, parse_params
+from evernorm.params import Params, PromptKind
+from evernorm.params_file import override, parse_params
 from evernorm.scoring import anomaly_map, image_scores
 from evernorm.structure.grid import to_grid
 from evernorm.structure.segmenter import build_segmenter

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from evernorm.errors import ParamsError
 from evernorm.files import write_bytes
-from evernorm.params import Method, Params, PromptKind, Stopping, override, parse_params
+from evernorm.params import Method, Params, PromptKind, Stopping
+from evernorm.params_file import override, parse_params
 from flows.environment import prepare
 from flows.run import learn_folder, with_defaults_of_backbone, with_whole_paths
 

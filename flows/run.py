@@ -9,7 +9,8 @@ from rich.console import Console
 
 from evernorm.errors import ParamsError
 from evernorm.features.weights import HUB, RANDOM
-from evernorm.params import Method, Params, Stopping, chain, override, parse_params
+from evernorm.params import Method, Params, Stopping, chain
+from evernorm.params_file import override, parse_params
 from flows.environment import prepare
 from flows.runner import run_flow, say
 

@@ -15,7 +15,8 @@ import psutil
 from evernorm.errors import EvernormError, StateError
 from evernorm.features.extract import Progress
 from evernorm.files import write_json
-from evernorm.params import Params, load_params
+from evernorm.params import Params
+from evernorm.params_file import load_params
 
 ERROR_FILE = ".evernorm/error.json"
 LOCK_FILE = ".evernorm/stage.lock"

@@ -17,7 +17,8 @@ import yaml
 
 from evernorm.errors import PipelineError
 from evernorm.files import read_json, write_bytes, write_json
-from evernorm.params import START, Params, chain, load_params, override, parse_params
+from evernorm.params import START, Params, chain
+from evernorm.params_file import load_params, override, parse_params
 from tasks.repository import init_repo, lock_is_whole
 from tasks.stage import Paths
 
