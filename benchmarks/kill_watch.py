@@ -2,8 +2,8 @@
 
 Two drawn classes arrive in an inbox. An undisturbed run says what must come of it and how long it takes. Then, again and
 again: a new workspace, a run whose whole process group is killed (SIGKILL) at a random moment, a run that is left
-alone, and the comparison: the same bytes in every file and in DVC's records, one run, version, promotion and commit a class, everything in the
-remote, nothing left over.
+alone, and the comparison: the same bytes in every file and in DVC's records, one run, version, promotion and commit a
+class, everything in the remote, nothing left over.
 
     python benchmarks/kill_watch.py [--count 25] [--seed 0] [--keep]
 """
