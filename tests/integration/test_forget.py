@@ -94,11 +94,11 @@ def assert_forgotten(workspace: Path, name: str, reason: str, known: list[str], 
 
 @pytest.mark.parametrize(
     ("stream", "name"),
-    [*(("patchcore_cl", name) for name in CLASSES), ("ucad", "metal")],
+    [("patchcore_cl", "cloth"), ("patchcore_cl", "blue"), ("ucad", "metal")],
     indirect=["stream"],
 )
 def test_what_remains_is_byte_for_byte_what_never_learned_the_class(stream, name, tmp_path, evernorm):
-    """The first, the middle or the last of three: entries, calibrations, banks, figures and DVC's lock are equal."""
+    """The first, the last or the middle of three: entries, calibrations, banks, figures and DVC's lock are equal."""
     learn, three = stream
     forgetful = shutil.copytree(three, tmp_path / "forgetful", symlinks=True)
     before = lock(three)
