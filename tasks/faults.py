@@ -2,6 +2,7 @@
 
 import errno
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,6 +23,12 @@ _PASSING_NAMES = {
     "IncompleteReadError",
 }
 _PASSING_CODES = {"SlowDown", "RequestTimeout", "OperationAborted", "NoSuchUpload"}
+_PASSING_SQLITE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+}
 _PASSING_NUMBERS = {errno.EIO, errno.ESTALE, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN}
 
 
@@ -48,12 +55,16 @@ def causes(error: BaseException) -> list[BaseException]:
 
 def out_of_reach(error: BaseException) -> bool:
     """Whether a connection failed, timed out, a server had a fault of its own, or a database was locked."""
+    chain = causes(error)
+    for cause in chain:
+        if isinstance(cause, sqlite3.OperationalError):  # its name for everything
+            return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _PASSING_SQLITE
     return any(
         isinstance(cause, ConnectionError | TimeoutError)
         or (isinstance(cause, OSError) and cause.errno in _PASSING_NUMBERS)
         or type(cause).__name__ in _PASSING_NAMES
         or _server_fault(cause)
-        for cause in causes(error)
+        for cause in chain
     )
 
 
@@ -91,13 +102,18 @@ def mlflow_faults(uri: str) -> Iterator[None]:
                 without_secrets(f"MLflow at {uri} is out of reach; check MLFLOW_TRACKING_URI and run again")
             ) from error
         if isinstance(error, MlflowException) or of_a_server(error):
-            raise RegistryError(without_secrets(f"MLflow at {uri} refuses: {error}")) from error
+            said = str(error).partition("\n")[0]
+            raise RegistryError(without_secrets(f"MLflow at {uri} refuses: {said}")) from error
         raise
 
 
 def of_a_server(error: BaseException) -> bool:
     """Whether it is what a package that talks to servers, or the disk, raises on purpose."""
-    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in {"botocore", "requests"}
+    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in {
+        "botocore",
+        "requests",
+        "sqlalchemy",
+    }
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """MLflow: one parent run a stream, one child run an experience; found again by tag, never duplicated."""
 
+import fcntl
 import os
 import tempfile
 import time
@@ -46,14 +47,34 @@ class Recorded:
 
 def tracking_uri(workspace: Workspace) -> str:
     """MLFLOW_TRACKING_URI, or the workspace's own SQLite file."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.root / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_own_database(workspace)}"
 
 
 def client_of(workspace: Workspace) -> "MlflowClient":
-    """A client of this workspace's tracking server."""
+    """A client of this workspace's tracking server; of its own database, which is made where it is missing."""
     from mlflow import MlflowClient
 
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not _own_database(workspace).exists():
+        _make_database(workspace)
     return MlflowClient(tracking_uri(workspace))
+
+
+def _own_database(workspace: Workspace) -> Path:
+    return workspace.root / "mlflow.db"
+
+
+def _make_database(workspace: Workspace) -> None:
+    """Make it whole or not at all: MLflow makes table after table, and cannot go on from half of them."""
+    from mlflow import MlflowClient
+
+    made = workspace.root / ".evernorm" / "mlflow.db"
+    with made.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _own_database(workspace).exists():
+            for left in (made, made.with_name(f"{made.name}-journal")):
+                left.unlink(missing_ok=True)
+            MlflowClient(f"sqlite:///{made}").search_experiments()
+            made.replace(_own_database(workspace))
 
 
 @contextmanager

@@ -119,13 +119,8 @@ def _mlflow(workspace: Workspace) -> Iterator[None]:
         PipelineError: It is out of reach.
         RegistryError: It refuses.
     """
-    from sqlalchemy.exc import SQLAlchemyError
-
     uri = tracking_uri(workspace)
     if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
         raise PipelineError(f"{uri.removeprefix(_SQLITE)} does not exist")
-    try:
-        with mlflow_faults(uri):
-            yield
-    except SQLAlchemyError as error:
-        raise PipelineError(f"MLflow's database cannot be read ({type(error).__name__})") from error
+    with mlflow_faults(uri):
+        yield

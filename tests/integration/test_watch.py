@@ -225,6 +225,16 @@ def test_a_run_killed_at_every_step_ends_as_an_undisturbed_one(watched, tmp_path
     assert "are in sync" in dvc(workspace, "status", "--cloud")
 
 
+def test_a_tracking_database_whose_making_was_killed_is_made_again(tmp_path, evernorm):
+    """MLflow makes it in many steps that cannot be taken again."""
+    workspace = Workspace.open_or_create(tmp_path / "workspace").root
+    arguments = ("history", "--workspace", workspace)
+    kill_at("sqlalchemy.engine.default.DefaultDialect.do_execute", *arguments, said="UPDATE alembic_version")
+    assert not (workspace / "mlflow.db").exists()
+    evernorm(*arguments)
+    assert (workspace / "mlflow.db").is_file()
+
+
 def test_a_person_may_roll_back_and_promote_and_read_what_happened(copy, evernorm):
     """A version taken back is not promoted again by itself; every change is on record with its reason."""
     workspace, _, photos = copy

@@ -1,0 +1,33 @@
+"""Which faults of a database may pass by themselves."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from evernorm.errors import RegistryError
+from tasks.faults import PassingError, mlflow_faults
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("INSERT INTO runs VALUES (1)", PassingError),
+        ("CREATE TABLE runs (id)", RegistryError),
+        ("INSERT INTO models VALUES (1)", RegistryError),
+    ],
+)
+def test_only_a_database_that_is_locked_is_tried_again(tmp_path, statement, expected):
+    """One that is damaged stays so; in either case a sentence says what is wrong, without the SQL."""
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.pool import NullPool
+
+    path = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("CREATE TABLE runs (id)")
+        holder.execute("BEGIN IMMEDIATE")
+        engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 0}, poolclass=NullPool)
+        with pytest.raises(expected) as caught, mlflow_faults(f"sqlite:///{path}"), engine.begin() as client:
+            client.execute(text(statement))
+    assert str(path) in caught.value.message
+    assert "SQL:" not in caught.value.message
