@@ -10,13 +10,13 @@ from evernorm.data.manifest import Manifest
 from evernorm.evaluation import Outcome, TestClass, judge, report
 from evernorm.features.backbone import build_backbone
 from evernorm.features.prompts import Prompt
-from evernorm.files import read_arrays, read_json, sha256_file, write_arrays, write_json
+from evernorm.files import START, read_arrays, read_json, sha256_file, write_arrays, write_json
 from evernorm.memory.bank import Entry
 from evernorm.methods.memory_detector import MemoryDetector
 from evernorm.methods.presets import DETECTORS
 from evernorm.methods.remembered import Remembered, Settings
 from evernorm.metrics.continual import forgetting
-from evernorm.params import START, Params
+from evernorm.params import Params
 from tasks.stage import Paths, before, main, progress_bar
 
 EXAMPLES = 8  # test images whose maps are kept for pictures

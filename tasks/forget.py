@@ -14,8 +14,9 @@ from prefect.cache_policies import NO_CACHE
 
 from evernorm.errors import ParamsError, PipelineError
 from evernorm.files import read_json, write_bytes, write_json
+from tasks.params_edit import edited
 from tasks.stage import LOCK_FILE
-from tasks.workspace import ARRIVING, FOLDERS, INBOX, Workspace, edited
+from tasks.workspace import ARRIVING, FOLDERS, INBOX, Workspace
 
 _LIST = "forgotten.json"  # committed; the gate must not miss what was forgotten on purpose
 _BEGUN = ".evernorm/forgetting.json"  # there from before the first change until after the last

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from evernorm.data.manifest import PlainName, Sha256
 from evernorm.errors import DataError
-from evernorm.files import canonical_json, is_plain_name, sha256_file
+from evernorm.files import PLAIN_NAME, canonical_json, is_plain_name, sha256_file
 from tasks.storage import PART, WORKERS, Storage, Stored, key_fault, unfinished
 
 MANIFEST: Final = "manifest.json"
@@ -161,7 +161,7 @@ def _examine(storage: Storage, top: str, twins: list[str], stored: list[Stored])
     """Judge one folder of an inbox by its listing and its manifest."""
     faults = [f"{each.key!r} {each.fault}" for each in stored if each.fault]
     if not is_plain_name(top):
-        name = f"{top!r} is no plain class name; use letters, digits, '_' and '-', at most 64"
+        name = f"{top!r} is no plain class name; use {PLAIN_NAME}"
         return Refusal(_printable(top), (name, *faults))
     faults += [f"{top}: differs from {twin!r} only by case; rename one of them" for twin in twins]
     files = {each.key.removeprefix(f"{top}/"): each for each in stored if not each.fault}

@@ -1,24 +1,23 @@
 """A workspace: a Git and DVC repository of its own, in which a stream is learned."""
 
 import fcntl
-import io
 import os
 import subprocess
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from evernorm.errors import PipelineError
-from evernorm.files import read_json, write_bytes, write_json
-from evernorm.params import START, Params, chain
+from evernorm.files import START, read_json, write_bytes, write_json
+from evernorm.params import Params, chain
 from evernorm.params_file import load_params, override, parse_params
+from tasks.params_edit import write_params
 from tasks.repository import init_repo, lock_is_whole
 from tasks.stage import Paths
 
@@ -115,8 +114,7 @@ class Workspace:
             new["stream"] = chain(order)
         params = parse_params(new)
         if new != old:
-            with edited(path) as tree:
-                _merge(tree, params.model_dump(mode="json"), old)
+            write_params(path, old, params)
         return params
 
     @contextmanager
@@ -239,41 +237,3 @@ class Workspace:
         self.commit("An empty stream")
         write_json(self.root / MARKER, {"schema": 1, "id": uuid.uuid4().hex})
         (self.root / ".evernorm" / "creating").unlink()
-
-
-@contextmanager
-def edited(path: Path) -> Iterator[Any]:
-    """The content of a YAML file, to be changed in place and written back; comments stay."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    with path.open(encoding="utf-8") as stream:
-        tree = yaml.load(stream)
-    yield tree
-    text = io.StringIO()
-    yaml.dump(tree, text)
-    write_bytes(path, text.getvalue().encode())
-
-
-def _merge(tree: Any, new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
-    """Put changed values into a commented tree."""
-    for key in old.keys() - new.keys():  # a class that left the stream
-        tree.pop(key, None)
-    for key, value in new.items():
-        if value == old.get(key):
-            continue
-        # One that is or becomes empty is replaced: ruamel.yaml keeps the layout, and `{}` has another.
-        if value and isinstance(value, Mapping) and tree.get(key):
-            _merge(tree[key], value, old.get(key, {}))
-        else:
-            tree[key] = _on_one_line(value) if isinstance(value, list) else value
-
-
-def _on_one_line(value: list[Any]) -> Any:
-    """A list as ``[a, b]``: ruamel.yaml loses the line break behind one that was a block and becomes empty."""
-    from ruamel.yaml.comments import CommentedSeq
-
-    line = CommentedSeq(value)
-    line.fa.set_flow_style()
-    return line

@@ -14,12 +14,19 @@ import numpy.typing as npt
 
 from evernorm.errors import DataError, StateError
 
+START = "start"
+"""Stands for the class before the first one, on disk too."""
+
+PLAIN_NAME = "letters, digits, '_' and '-', at most 64, but not 'start' or 'mean'"
+"""What a class name may be, for messages."""
+
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,63}")
+_TAKEN = {START, "mean"}  # figures of all classes together are named mean/... where those of a class are
 
 
 def is_plain_name(name: str) -> bool:
-    """Tell whether `name` can be a class name: letters, digits, ``_`` and ``-``, at most 64, no dots or slashes."""
-    return _PLAIN_NAME.fullmatch(name) is not None
+    """Tell whether `name` can be a class name: see `PLAIN_NAME`; no dots, no slashes."""
+    return _PLAIN_NAME.fullmatch(name) is not None and name not in _TAKEN
 
 
 def inside(root: Path, relative: str) -> Path:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-START = "start"  # the `after` of the first experience
+from evernorm.files import START
 
 
 class Method(StrEnum):

@@ -10,8 +10,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from evernorm.errors import ParamsError
-from evernorm.files import is_plain_name
-from evernorm.params import START, Params
+from evernorm.files import PLAIN_NAME, START, is_plain_name
+from evernorm.params import Params
 
 
 def load_params(path: Path) -> Params:
@@ -22,6 +22,8 @@ def load_params(path: Path) -> Params:
     """
     try:
         text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{path.name} is not UTF-8 ({error.reason}); save it as UTF-8") from error
     except FileNotFoundError as error:
         raise ParamsError(
             f"{path} is missing; `evernorm learn --data DIR` makes a workspace with one"
@@ -76,7 +78,7 @@ def parse_params(
     return params
 
 
-def _value(text: str) -> Any:
+def load_value(text: str) -> Any:
     """A YAML value; as it stands what YAML cannot read, like a cron schedule, which begins with an asterisk."""
     try:
         return yaml.safe_load(text)
@@ -103,7 +105,7 @@ def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
                 node = node.setdefault(group, {})
                 if not isinstance(node, dict):
                     raise ValueError(f"{group} is a value, not a group")
-            node[leaf] = _value(text)
+            node[leaf] = load_value(text)
         except ValueError as error:
             faults.append(f"--set {setting}: {error}")
     if faults:
@@ -140,12 +142,10 @@ def _plain(default: Any) -> Any:
 
 def _stream_faults(stream: Mapping[Any, Any]) -> list[str]:
     faults = [
-        f"stream.{name}: a class name is letters, digits, _ or -, at most 64"
+        f"stream.{name}: no plain class name; use {PLAIN_NAME}"
         for name in stream
         if not isinstance(name, str) or not is_plain_name(name)
     ]
-    if START in stream:
-        faults.append(f"stream.{START}: this name means the beginning of the stream; rename the class")
     after = {
         n: item.get("after") for n, item in stream.items() if isinstance(item, Mapping) and item.get("after")
     }

@@ -202,11 +202,11 @@ def test_names_that_differ_only_by_case_are_told(make_dataset):
     assert len(faults_of(root, "bottle", "Bottle")) == 2
 
 
-@pytest.mark.parametrize("name", ["a.b", "a b", "..", "", "a/b", "x" * 65])
+@pytest.mark.parametrize("name", ["a.b", "a b", "..", "", "a/b", "x" * 65, "start", "mean"])
 def test_names_that_are_not_plain_are_told(make_dataset, name):
     """A class name becomes a folder name; anything but a plain one is refused unread."""
     assert faults_of(make_dataset("mvtec"), name) == [
-        f"{name!r}: no plain class name; use letters, digits, '_' and '-', at most 64"
+        f"{name!r}: no plain class name; use letters, digits, '_' and '-', at most 64, but not 'start' or 'mean'"
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evernorm.errors import StateError
-from evernorm.files import is_plain_name, read_json, sha256_json, write_json
+from evernorm.files import PLAIN_NAME, is_plain_name, read_json, sha256_json, write_json
 
 SCHEMA_VERSION: Final = 1
 
@@ -31,7 +31,7 @@ def _stays(path: str) -> str:
 
 def _plain(name: str) -> str:
     if not is_plain_name(name):
-        raise ValueError(f"{name!r} is no plain class name; use letters, digits, '_' and '-', at most 64")
+        raise ValueError(f"{name!r} is no plain class name; use {PLAIN_NAME}")
     return name
 
 

@@ -12,7 +12,7 @@ from evernorm.data.image import read_image, read_mask
 from evernorm.data.manifest import Format, Manifest, Record
 from evernorm.data.readers import Auto, ClassListing, Item, make_record, read_classes
 from evernorm.errors import DataError
-from evernorm.files import is_plain_name
+from evernorm.files import PLAIN_NAME, is_plain_name
 
 MIN_SIDE = 32
 MIN_TRAIN = 5  # calibration fits a tail to held-out training images
@@ -69,7 +69,7 @@ def validate(
 def _name_faults(root: Path, name: str, found: bool) -> list[str]:
     """Faults of a class name among those beside it."""
     if not is_plain_name(name):
-        return [f"{name!r}: no plain class name; use letters, digits, '_' and '-', at most 64"]
+        return [f"{name!r}: no plain class name; use {PLAIN_NAME}"]
     others = {entry.name for entry in root.iterdir() if entry.is_dir()}
     faults = [
         f"{name}: differs from {other!r} only by case; rename one of them"
