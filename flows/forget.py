@@ -6,8 +6,9 @@ from prefect import flow
 from rich.console import Console
 
 from flows.learn import learn_experience, publish
+from tasks.arrivals import arriving, let_go, refuse_arriving
 from tasks.faults import without_secrets
-from tasks.forget import Forgotten, begin, finish, remove
+from tasks.forget import Forgotten, begin, finish, reason_line, remove
 from tasks.gate import Decision
 from tasks.registry import CHAMPION, MODEL, champion_of, versions_that_know
 from tasks.tracking import connected, tracking_uri
@@ -27,6 +28,7 @@ def forget_class(root: Path, name: str, reason: str) -> tuple[Forgotten, Decisio
     workspace = Workspace.open(root)
     console = Console(stderr=True, highlight=False)
     with workspace.locked():
+        refuse_arriving(workspace)
         forgot = begin(workspace, name, reason)
         remove(root, name)
         learned = {}
@@ -37,6 +39,15 @@ def forget_class(root: Path, name: str, reason: str) -> tuple[Forgotten, Decisio
         decision = publish(workspace, learned, f"Forget {name}", forgot)
         finish(workspace)
     return forgot, decision
+
+
+@flow(name="give-up-delivery")
+def give_up_delivery(root: Path, reason: str) -> None:
+    """Let go of the delivery that a run was taking in when it was cut short; the class is as it was before."""
+    workspace = Workspace.open(root)
+    with workspace.locked():
+        if (begun := arriving(workspace)) is not None:
+            let_go(workspace, begun, reason_line(reason))
 
 
 def show_forgotten(workspace: Workspace, forgot: Forgotten, decision: Decision) -> None:

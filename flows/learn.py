@@ -8,6 +8,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.console import Reporter
+from tasks.arrivals import refuse_arriving
 from tasks.forget import Forgotten
 from tasks.gate import Decision, decide
 from tasks.pipeline import STAGES, StageRun, push, reproduce
@@ -50,6 +51,7 @@ def learn_stream(root: Path) -> tuple[dict[str, Learned], Decision | None]:
     """
     workspace = Workspace.open(root)
     with workspace.locked():
+        refuse_arriving(workspace)
         return learn_from(workspace, 0)
 
 

@@ -53,10 +53,12 @@ def learn_folder(
     workspace = Workspace.open_or_create(root)
     prepare(root)
 
-    from tasks.data import bring_in  # Prefect makes its home in the workspace when it is imported
+    from tasks.arrivals import refuse_arriving  # Prefect makes its home in the workspace when it is imported
+    from tasks.data import bring_in
     from tasks.forget import forgotten
 
     with workspace.locked():
+        refuse_arriving(workspace)
         again = [each for each in forgotten(workspace) if each.name in manifests]
         changed = bring_in(workspace, data, manifests)
         workspace.configure(settings, stream)
@@ -109,9 +111,16 @@ def forget_in_workspace(root: Path, name: str, reason: str) -> None:
 
     workspace = Workspace.open(root)  # before Prefect is imported, which would make its home there
 
-    from flows.forget import forget_class, show_forgotten
-    from tasks.forget import check
+    from flows.forget import forget_class, give_up_delivery, show_forgotten
+    from tasks.arrivals import arriving
+    from tasks.forget import check, reason_line
 
+    if (begun := arriving(workspace)) is not None and begun.name == name:
+        reason_line(reason)
+        run_flow(lambda: give_up_delivery(workspace.root, reason))
+        say(f"the delivery of {name} was given up; it is not taken in before it changes")
+        if not begun.update:
+            return
     check(workspace, name, reason)
     forgot, decision = run_flow(lambda: forget_class(workspace.root, name, reason))
     show_forgotten(workspace, forgot, decision)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 
 from evernorm.data.validate import validate
-from evernorm.errors import DataError, EvernormError, ParamsError, PipelineError
+from evernorm.errors import EvernormError, ParamsError, PipelineError
 from evernorm.files import read_json, sha256_json, write_json
 from tasks.data import bring_in
 from tasks.forget import erase
@@ -59,14 +59,20 @@ def look_into(root: Path) -> "tuple[list[Delivery], list[Refusal]]":
     if not (inbox := workspace.params.watch.inbox):
         raise ParamsError("watch.inbox is empty; name a directory or s3://bucket/prefix with --inbox")
     deliveries, refusals = look(open_storage(inbox))
+    order = workspace.params.order
+    known = {name.casefold(): name for name in order}
     taken, failed = _read(root / RECEIVED), _read(root / _REFUSED)
     new: list[Delivery] = []
     for delivery in deliveries:
         name, digest = delivery.name, delivery.digest
-        if failed.get(name, {}).get("key") == _key(workspace, digest):
+        if name not in order and (alike := known.get(name.casefold())):
+            fault = f"{name}: differs from the class {alike} only by case; rename it"
+            refusals.append(Refusal(name, (fault,)))
+        elif failed.get(name, {}).get("key") == _key(workspace, digest):
             refusals.append(Refusal(name, tuple(failed[name]["faults"])))
         elif taken.get(name) != digest:
             new.append(delivery)
+    _clear(root / INBOX, {delivery.name for delivery in new})
     return new, refusals
 
 
@@ -86,7 +92,7 @@ def fetch_delivery(root: Path, delivery: "Delivery") -> list[str]:
 
     storage = open_storage(Workspace.open(root).params.watch.inbox)
     with progress_bar(f"{delivery.name}: fetching") as progress:
-        return fetch(storage, delivery, root / INBOX / delivery.name, progress)
+        return fetch(storage, delivery, root / INBOX / delivery.name / delivery.name, progress)
 
 
 def check_delivery(workspace: Workspace, name: str) -> "Manifest":
@@ -95,14 +101,27 @@ def check_delivery(workspace: Workspace, name: str) -> "Manifest":
     Raises:
         DataError: Listing everything that is wrong with it.
     """
-    alike = [each for each in workspace.params.order if each != name and each.casefold() == name.casefold()]
-    if alike:
-        raise DataError(
-            f"{name} cannot be learned",
-            [f"{name}: differs from the class {alike[0]} only by case; rename it"],
-        )
     with progress_bar(f"{name}: checking") as progress:
-        return validate(workspace.root / INBOX, [name], progress=progress)[name]
+        return validate(workspace.root / INBOX / name, [name], progress=progress)[name]
+
+
+def arriving(workspace: Workspace) -> Arriving | None:
+    """The delivery that is being taken in, or that a run was taking in when it was cut short."""
+    path = workspace.root / ARRIVING
+    return Arriving(**read_json(path)) if path.is_file() else None
+
+
+def refuse_arriving(workspace: Workspace) -> None:
+    """Refuse to learn anything else while a delivery is only half taken in.
+
+    Raises:
+        PipelineError: One is.
+    """
+    if (begun := arriving(workspace)) is not None:
+        raise PipelineError(
+            f"the delivery of {begun.name} is only half taken in; run `evernorm watch --once` first, or give it up with "
+            f"`evernorm forget {begun.name} --reason TEXT`"
+        )
 
 
 def begin(workspace: Workspace, delivery: "Delivery") -> Arriving:
@@ -117,10 +136,9 @@ def resume(workspace: Workspace) -> Arriving | None:
 
     One that was not placed yet is let go: if it is still in the inbox, it is new.
     """
-    path = workspace.root / ARRIVING
-    if not path.is_file():
+    begun = arriving(workspace)
+    if begun is None:
         return None
-    begun = Arriving(**read_json(path))
     if _read(workspace.root / RECEIVED).get(begun.name) == begun.digest:
         return begun
     give_up(workspace, begun)
@@ -133,8 +151,10 @@ def refuse_unlearned(workspace: Workspace) -> None:
     Raises:
         PipelineError: A class of the stream is not learned.
     """
-    learned = workspace.learned()
-    if left := [name for name in workspace.params.order if name not in learned]:
+    learned, data = workspace.learned(), workspace.root / "data"
+    if left := [
+        name for name in workspace.params.order if name not in learned or not (data / f"{name}.dvc").is_file()
+    ]:
         raise PipelineError(
             f"{', '.join(left)}: in the stream, but not learned; run `evernorm learn` again, or forget it"
         )
@@ -147,12 +167,12 @@ def place(workspace: Workspace, begun: Arriving, manifest: "Manifest") -> None:
         PassingError: DVC's repository is locked.
         PipelineError: DVC refuses, or another class is half forgotten.
     """
-    bring_in(workspace, workspace.root / INBOX, {begun.name: manifest})
+    bring_in(workspace, workspace.root / INBOX / begun.name, {begun.name: manifest})
     order = workspace.params.order
     if begun.name not in order:
         workspace.configure(order=[*order, begun.name])
     # With the commit that tells of the class; from then on the delivery is not new.
-    write_json(workspace.root / RECEIVED, {**_read(workspace.root / RECEIVED), begun.name: begun.digest})
+    _received(workspace, begun)
 
 
 def finish(workspace: Workspace, begun: Arriving) -> None:
@@ -164,7 +184,7 @@ def finish(workspace: Workspace, begun: Arriving) -> None:
 def give_up(workspace: Workspace, begun: Arriving) -> None:
     """Leave the workspace as if a delivery had never come."""
     workspace.restore()
-    if not begun.update:
+    if not begun.update and begun.name not in workspace.learned():
         order = workspace.params.order
         committed = begun.name in order  # with classes before it that were learned again
         workspace.configure(order=[name for name in order if name != begun.name])
@@ -178,6 +198,13 @@ def give_up(workspace: Workspace, begun: Arriving) -> None:
     finish(workspace, begun)
 
 
+def let_go(workspace: Workspace, begun: Arriving, reason: str) -> None:
+    """Give up a delivery because a person says so: it is new no more."""
+    give_up(workspace, begun)
+    _received(workspace, begun)
+    workspace.commit(f"Give up the delivery of {begun.name}: {reason}")
+
+
 def refuse(workspace: Workspace, name: str, digest: str, error: EvernormError) -> "Refusal":
     """Remember what is wrong with a delivery until it, or a parameter, changes."""
     from tasks.inbox import Refusal
@@ -187,6 +214,17 @@ def refuse(workspace: Workspace, name: str, digest: str, error: EvernormError) -
     write_json(workspace.root / _REFUSED, {**_read(workspace.root / _REFUSED), name: record})
     shutil.rmtree(workspace.root / INBOX / name, ignore_errors=True)
     return Refusal(name, faults)
+
+
+def _received(workspace: Workspace, begun: Arriving) -> None:
+    write_json(workspace.root / RECEIVED, {**_read(workspace.root / RECEIVED), begun.name: begun.digest})
+
+
+def _clear(folder: Path, wanted: set[str]) -> None:
+    """Remove what was fetched of deliveries that are there no more."""
+    for left in folder.glob("*"):
+        if left.name not in wanted:
+            shutil.rmtree(left)
 
 
 def _key(workspace: Workspace, digest: str) -> str:

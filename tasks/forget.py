@@ -16,10 +16,9 @@ from evernorm.errors import ParamsError, PipelineError
 from evernorm.files import read_json, write_bytes, write_json
 from tasks.params_edit import edited
 from tasks.stage import LOCK_FILE
-from tasks.workspace import ARRIVING, FOLDERS, INBOX, Workspace
+from tasks.workspace import FOLDERS, FORGETTING, INBOX, Workspace
 
 _LIST = "forgotten.json"  # committed; the gate must not miss what was forgotten on purpose
-_BEGUN = ".evernorm/forgetting.json"  # there from before the first change until after the last
 _LONGEST_REASON = 500  # characters; a heading of a commit, a tag in MLflow
 
 
@@ -87,8 +86,6 @@ def check(workspace: Workspace, name: str, reason: str) -> None:
         PipelineError: The forgetting of another class was interrupted.
     """
     refuse_unfinished(workspace, but=name)
-    if (workspace.root / ARRIVING).is_file():
-        raise PipelineError("a delivery is only half taken in; run `evernorm watch --once` first")
     reason_line(reason)
     order = workspace.params.order
     begun = _begun(workspace)
@@ -116,14 +113,14 @@ def begin(workspace: Workspace, name: str, reason: str) -> Forgotten:
     wanted = _begun(workspace)
     if wanted is None or wanted.name != name:
         wanted = Forgotten(name, reason_line(reason), datetime.now(UTC).isoformat(timespec="seconds"))
-    write_json(workspace.root / _BEGUN, wanted.to_json())
+    write_json(workspace.root / FORGETTING, wanted.to_json())
     _save(workspace, [*(each for each in forgotten(workspace) if each.name != name), wanted])
     return wanted
 
 
 def finish(workspace: Workspace) -> None:
     """The class is forgotten and the bank without it registered."""
-    (workspace.root / _BEGUN).unlink()
+    (workspace.root / FORGETTING).unlink()
 
 
 @task(task_run_name="remove {name}", cache_policy=NO_CACHE)
@@ -162,7 +159,7 @@ def erase(workspace: Workspace, name: str) -> None:
 
 
 def _begun(workspace: Workspace) -> Forgotten | None:
-    path = workspace.root / _BEGUN
+    path = workspace.root / FORGETTING
     return Forgotten.from_json(read_json(path)) if path.is_file() else None
 
 

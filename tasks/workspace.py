@@ -24,7 +24,9 @@ from tasks.stage import Paths
 MARKER = ".evernorm/workspace.json"
 _IGNORED = "/.evernorm/\n/.prefect/\n/mlflow.db*\n/mlartifacts/\n*.tmp\n"
 ARRIVING = ".evernorm/arriving.json"  # there while a delivery is taken in
-INBOX = ".evernorm/inbox"  # where deliveries are fetched to
+FORGETTING = ".evernorm/forgetting.json"  # there from before the first change until after the last
+UNFINISHED = {ARRIVING: "evernorm watch --once", FORGETTING: "evernorm forget"}
+INBOX = ".evernorm/inbox"  # deliveries are fetched into <name>/<name>, each beside no other
 RECEIVED = "received.json"  # by class, the digest of the delivery it came with
 _STATE = ("dvc.lock", "forgotten.json", RECEIVED)
 _FILES = ("params.yaml", "dvc.yaml", *_STATE, ".gitignore", ".dvcignore", ".dvc")

@@ -10,6 +10,7 @@ from tasks.audit.lock import Described
 from tasks.audit.objects import Content, Stored, in_threads, storage_told
 from tasks.audit.records import DvcFile, Lock, parse
 from tasks.audit.report import Notes
+from tasks.workspace import UNFINISHED
 
 _PLACE = "workspace"
 # Not params.yaml, which is the user's to edit.
@@ -140,6 +141,9 @@ def _versions(head: Commit, path: str) -> list[bytes]:
 
 
 def _refuse_learning(root: Path) -> None:
+    for begun, command in UNFINISHED.items():
+        if (root / begun).is_file():
+            raise PipelineError(f"a run was cut short in it; run `{command}` again first")
     with suppress(FileNotFoundError), (root / _LOCK).open() as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

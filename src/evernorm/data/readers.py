@@ -116,7 +116,7 @@ def _class_folders(root: Path, names: Collection[str] | None) -> list[str]:
     """Names of the folders in `root` that hold images, in the order of their bytes; only those of `names`, if given."""
     if not root.is_dir():
         raise DataError(f"{root} is no folder; expected one that holds one folder a class")
-    if any(holds_images(root / part) for part in _PARTS_OF_A_CLASS):
+    if names is None and any(holds_images(root / part) for part in _PARTS_OF_A_CLASS):
         raise DataError(f"{root} looks like one class; pass its parent {root.resolve().parent}")
     entries = visible_entries(root)
     folders = [entry for entry in entries if entry.is_dir() and (names is None or entry.name in names)]
