@@ -93,9 +93,11 @@ def _prepared(root: Path, inbox: str | None, settings: list[str]) -> "Workspace"
     prepare(root)
     from tasks.workspace import Workspace
 
+    if inbox == "":
+        raise ParamsError("--inbox is empty; name a directory or s3://bucket/prefix")
     if inbox is not None:
         place = inbox if "://" in inbox else str(Path(inbox).resolve())
-        settings = [*settings, f"watch.inbox={json.dumps(place)}"]
+        settings = [*settings, f"watch.inbox={json.dumps(place, ensure_ascii=False)}"]
     workspace = Workspace.open_or_create(root)
     prepare(root)
     settings = with_whole_paths(settings)

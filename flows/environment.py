@@ -23,8 +23,21 @@ _QUIET = {
 }
 
 
+# Git sets them for its hooks; they would lead a workspace's commits into the repository of the hook.
+_FOREIGN = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+)
+
+
 def prepare(workspace: Path | None = None) -> None:
-    """Set what the user has not set; without a Prefect server, keep its state in the workspace."""
+    """Set what the user has not set, and drop what is not meant for us; without a Prefect server, keep its state in the workspace."""
+    for name in _FOREIGN:
+        os.environ.pop(name, None)
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     if workspace is not None and workspace.is_dir() and not os.environ.get("PREFECT_API_URL"):

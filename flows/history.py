@@ -55,7 +55,7 @@ def show_history(root: Path, name: str | None) -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=SIMPLE_HEAD)
     for column in columns:
-        table.add_column(column, no_wrap=column != "why")
+        table.add_column(column, no_wrap=column not in {"by", "why"}, overflow="fold")
     return table
 
 

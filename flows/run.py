@@ -1,5 +1,6 @@
 """What the commands that change a workspace do: check everything, then run the flow, then tell."""
 
+import json
 import os
 import shlex
 import sys
@@ -172,7 +173,8 @@ def with_whole_paths(settings: list[str]) -> list[str]:
     for setting in settings:
         key, _, value = setting.partition("=")
         names_a_file = key.strip() in _FILES and value not in {"", HUB, RANDOM} and Path(value).exists()
-        whole.append(f"{key}={Path(value).resolve()}" if names_a_file else setting)
+        named = json.dumps(str(Path(value).resolve()), ensure_ascii=False) if names_a_file else ""
+        whole.append(f"{key}={named}" if names_a_file else setting)
     return whole
 
 

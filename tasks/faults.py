@@ -56,9 +56,8 @@ def causes(error: BaseException) -> list[BaseException]:
 def out_of_reach(error: BaseException) -> bool:
     """Whether a connection failed, timed out, a server had a fault of its own, or a database was locked."""
     chain = causes(error)
-    for cause in chain:
-        if isinstance(cause, sqlite3.OperationalError):  # its name for everything
-            return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _PASSING_SQLITE
+    if (fault := _of_sqlite(chain)) is not None:
+        return getattr(fault, "sqlite_errorcode", 0) & 0xFF in _PASSING_SQLITE
     return any(
         isinstance(cause, ConnectionError | TimeoutError)
         or (isinstance(cause, OSError) and cause.errno in _PASSING_NUMBERS)
@@ -66,6 +65,11 @@ def out_of_reach(error: BaseException) -> bool:
         or _server_fault(cause)
         for cause in chain
     )
+
+
+def _of_sqlite(chain: list[BaseException]) -> BaseException | None:
+    """SQLite's own error, which has one name for everything and a code."""
+    return next((cause for cause in chain if isinstance(cause, sqlite3.OperationalError)), None)
 
 
 def _server_fault(error: BaseException) -> bool:
@@ -94,7 +98,7 @@ def mlflow_faults(uri: str) -> Iterator[None]:
     except Exception as error:  # also of the packages that carry artifacts
         code = getattr(error, "error_code", "")
         # A server that answers so has lost its database or its artifacts.
-        away = code == "TEMPORARILY_UNAVAILABLE" or (
+        away = (code == "TEMPORARILY_UNAVAILABLE" and _of_sqlite(causes(error)) is None) or (
             isinstance(error, RestException) and code == "INTERNAL_ERROR"
         )
         if away or out_of_reach(error):

@@ -11,7 +11,16 @@ from evernorm.errors import RegistryError
 from evernorm.files import read_json
 from evernorm.params import GateParams
 from tasks.forget import Forgotten, forgotten
-from tasks.promotions import NONE, Change, change_champion, recorded, settle, standing
+from tasks.promotions import (
+    NONE,
+    Change,
+    catch_up,
+    change_champion,
+    recorded,
+    settle,
+    standing,
+    versions_there,
+)
 from tasks.registry import CANDIDATE, CHAMPION, MODEL, classes_of, data_of
 from tasks.retries import RETRIED
 from tasks.tracking import connected
@@ -89,6 +98,7 @@ def promote(root: Path, version: str, reason: str) -> Change | None:
     workspace = Workspace.open(root)
     with connected(workspace) as client:
         _refuse_unusable(client, workspace, version)
+        catch_up(client)
         seen = recorded(client)  # not `settle`: this is how a champion set by hand gets its record
         if seen.version == version:
             _point(client, version)
@@ -138,11 +148,12 @@ def roll_back(root: Path, reason: str, from_version: str) -> Change:
                 f"version {seen.version} became champion in the place of {from_version} meanwhile; look at it and "
                 f"run again"
             )
-        line = line_of_champions(changes)
-        if len(line) < 2:
+        there = versions_there(client)
+        line = [each for each in line_of_champions(changes) if each in there and each != seen.version]
+        if not line:
             raise RegistryError(f"there is no champion before version {seen.version}; nothing was changed")
-        _refuse_unusable(client, workspace, line[-2])
-        return change_champion(client, "rollback", line[-2], reason, seen)
+        _refuse_unusable(client, workspace, line[-1])
+        return change_champion(client, "rollback", line[-1], reason, seen)
 
 
 def line_of_champions(changes: list[Change]) -> list[str]:

@@ -144,18 +144,35 @@ def recorded(client: "MlflowClient") -> Champion:
     return Champion(str(alias.version) if alias is not None else None, NONE)
 
 
+def versions_there(client: "MlflowClient") -> list[str]:
+    """The versions of the bank that nobody has deleted, in order."""
+    found = client.search_model_versions(f"name = '{MODEL}'")
+    return [str(number) for number in sorted(int(each.version) for each in found)]
+
+
+def catch_up(client: "MlflowClient") -> None:
+    """Let the alias follow the log where a killed run left it behind."""
+    last = next((entry for entry in reversed(read_log(client)[0]) if entry.stands), None)
+    if last is not None and not last.applied and last.change.after in versions_there(client):
+        _apply(client, last)
+
+
 def settle(client: "MlflowClient") -> Champion:
-    """Let the alias follow the log where a killed run left it behind; return the champion that stands.
+    """Let the alias follow the log; return the champion that stands.
 
     Raises:
-        RegistryError: The alias names another version than the log: it was set by hand.
+        RegistryError: The alias names another version than the log: it was set, or its version deleted, by hand.
     """
-    last = next((entry for entry in reversed(read_log(client)[0]) if entry.stands), None)
-    if last is not None and not last.applied:
-        _apply(client, last)
+    catch_up(client)
     seen, alias = recorded(client), champion_of(client)
     named = str(alias.version) if alias is not None else None
     if named != seen.version:
+        there = versions_there(client)
+        if seen.version not in there:
+            raise RegistryError(
+                f"version {seen.version}, champion by the last promotion on record, was deleted. Say which is champion "
+                f"with `evernorm promote {named or there[-1]} --reason TEXT`"
+            )
         raise RegistryError(
             f"{CHAMPION} is {f'version {named}' if named else 'none'}, but the last promotion on record made version "
             f"{seen.version} champion: it was changed by hand. Say which is right with "

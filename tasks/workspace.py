@@ -29,7 +29,9 @@ UNFINISHED = {ARRIVING: "evernorm watch --once", FORGETTING: "evernorm forget"}
 INBOX = ".evernorm/inbox"  # deliveries are fetched into <name>/<name>, each beside no other
 RECEIVED = "received.json"  # by class, the digest of the delivery it came with
 _STATE = ("dvc.lock", "forgotten.json", RECEIVED)
-_FILES = ("params.yaml", "dvc.yaml", *_STATE, ".gitignore", ".dvcignore", ".dvc")
+_FILES = ("params.yaml", "dvc.yaml", *_STATE, ".gitignore", ".gitattributes", ".dvcignore", ".dvc")
+# Commits are made with nobody there to sign them, and of files that a person's own list may ignore.
+_GIT = {"core.excludesFile": os.devnull, "commit.gpgsign": "false"}
 # What is heavy in these is ignored by the .gitignore files that DVC keeps there.
 FOLDERS = ("data", "masks", "bank", "features", "models", "metrics")
 
@@ -64,6 +66,11 @@ class Workspace:
         workspace = cls(root.resolve())
         if (workspace.root / MARKER).is_file():
             return workspace
+        if odd := sorted(set("?{}") & set(str(workspace.root))):
+            raise PipelineError(
+                f"{workspace.root} holds {' and '.join(odd)}, which the addresses of MLflow and DVC cannot; name "
+                f"another folder as --workspace"
+            )
         if (
             workspace.root.is_dir()
             and any(path.name != ".prefect" for path in workspace.root.iterdir())
@@ -228,10 +235,13 @@ class Workspace:
         if not (self.root / ".git").is_dir():
             self.root.mkdir(parents=True, exist_ok=True)
             self.git("init", "-q", "-b", "main")
+        for key, value in _GIT.items():
+            self.git("config", key, value)
         init_repo(self.root)
         for name in ("dvc.yaml", "params.yaml"):
             write_bytes(self.root / name, files("tasks").joinpath("templates", name).read_bytes())
         write_bytes(self.root / ".gitignore", _IGNORED.encode())
+        write_bytes(self.root / ".gitattributes", b"* -text\n")  # DVC hashes what Git checks out
         for folder in ("data", "metrics"):
             (self.root / folder).mkdir(exist_ok=True)
         write_json(self.paths.bank(START, "carry") / "carry.json", {"images": []})

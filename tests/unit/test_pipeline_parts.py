@@ -39,6 +39,44 @@ def test_a_workspace_that_was_killed_while_it_was_made_is_finished(tmp_path):
     assert "An empty stream" == Workspace.open_or_create(tmp_path / "w").git("log", "--format=%s")
 
 
+def test_git_as_a_person_has_set_it_up_does_not_reach_a_workspace(tmp_path, monkeypatch):
+    """Line ends stay as they were hashed, lists of what to ignore and wishes to sign do not stop a commit."""
+    (tmp_path / "ignored").write_text("*.json\nbank\n")
+    settings = {
+        "core.autocrlf": "true",
+        "core.excludesFile": str(tmp_path / "ignored"),
+        "commit.gpgsign": "true",
+    }
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    for key, value in settings.items():
+        subprocess.run(["git", "config", "--global", key, value], check=True)
+    workspace = Workspace.open_or_create(tmp_path / "w")
+    start = workspace.paths.bank("start", "carry") / "carry.json"
+    before = start.read_bytes()
+    assert "bank/start/carry/carry.json" in workspace.git("ls-files").splitlines()
+    start.unlink()
+    workspace.restore()
+    assert before == start.read_bytes()
+
+
+def test_a_command_run_from_a_git_hook_commits_into_its_own_workspace(tmp_path, monkeypatch):
+    """Git tells its hooks which repository is meant; that is another one."""
+    from flows.environment import prepare
+
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other/.git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "other/.git/index"))
+    prepare()
+    assert "An empty stream" == Workspace.open_or_create(tmp_path / "w").git("log", "--format=%s")
+
+
+def test_a_workspace_whose_path_no_address_can_hold_is_refused(tmp_path):
+    """MLflow would cut it at a question mark, and DVC fill in the braces."""
+    for name in ("what?", "{x}"):
+        with pytest.raises(PipelineError, match="addresses of MLflow and DVC"):
+            Workspace.open_or_create(tmp_path / name)
+        assert not (tmp_path / name).exists()
+
+
 def test_foreign_directories_are_refused(tmp_path):
     """Other people's files are not made a workspace, and a plain folder is none."""
     (tmp_path / "thesis.tex").touch()

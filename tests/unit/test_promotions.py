@@ -7,7 +7,7 @@ import pytest
 
 from evernorm.errors import RegistryError
 from evernorm.params import GateParams
-from tasks.gate import line_of_champions, refusals, roll_back
+from tasks.gate import line_of_champions, promote, refusals, roll_back
 from tasks.promotions import LOG, Champion, champion_of, change_champion, read_log, recorded, settle, standing
 from tasks.registry import CHAMPION, MODEL
 from tasks.tracking import connected
@@ -128,6 +128,39 @@ def test_a_promotion_cut_short_is_finished(registry):
     registry.delete_model_version_tag(LOG, "2", "applied")
     assert "2" == settle(registry).version == str(champion_of(registry).version)
     assert 2 == len(standing(registry))
+
+
+def test_a_promotion_cut_short_is_finished_by_promoting_again(tmp_path):
+    """The record says that it was applied, so that an audit finds nothing."""
+    workspace = Workspace.open_or_create(tmp_path / "workspace")
+    with connected(workspace) as client:
+        client.create_registered_model(MODEL)
+        client.create_model_version(MODEL, source=tmp_path.as_uri(), tags={"evernorm.git_commit": "0"})
+        change_champion(client, "gate", "1", "first", settle(client))
+        client.delete_registered_model_alias(MODEL, CHAMPION)
+        client.delete_model_version_tag(LOG, "1", "applied")
+        assert promote.fn(workspace.root, "1", "it is the first") is None
+        assert "1" == str(champion_of(client).version)
+        assert [True] == [entry.applied for entry in read_log(client)[0]]
+
+
+def test_a_champion_that_was_deleted_is_told_with_what_to_do(tmp_path):
+    """The command that is named works; a roll-back passes over what is gone."""
+    workspace = Workspace.open_or_create(tmp_path / "workspace")
+    with connected(workspace) as client:
+        client.create_registered_model(MODEL)
+        for version in ("1", "2", "3", "4"):
+            client.create_model_version(MODEL, source=tmp_path.as_uri(), tags={"evernorm.git_commit": "0"})
+            change_champion(client, "gate", version, "better", settle(client))
+        for version in ("2", "4"):
+            client.delete_model_version(MODEL, version)
+        with pytest.raises(
+            RegistryError, match=r"version 4, .* was deleted. .* `evernorm promote 3 --reason"
+        ):
+            settle(client)
+        assert promote.fn(workspace.root, "3", "4 is gone") is not None
+        assert "3" == settle(client).version
+        assert "1" == roll_back.fn(workspace.root, "alarms", "3").after
 
 
 def test_a_champion_set_by_hand_stops_the_gate_until_a_person_says_which_is_right(registry):
