@@ -1,8 +1,9 @@
 """What the pipeline costs beside the work: seconds of an experience outside its stages, and of a watch with nothing to do.
 
 Three drawn classes arrive in an inbox, one after another, with a Prefect server of its own, a DVC remote and MLflow on
-SQLite. A stage's seconds are those of its process, from its start to its end. The first experience also imports MLflow and
-DVC and makes MLflow's database.
+SQLite. A stage's seconds are those of its process, from its start to its end; those of `learn_experience` are Prefect's. A watch
+run also looks, fetches, checks, registers, pushes, commits and decides. The first one imports MLflow and DVC and makes
+MLflow's database.
 
     python benchmarks/overhead.py
 """
@@ -59,15 +60,32 @@ def _measure(root: Path) -> None:
         run_flow(lambda: watch_inbox(workspace.root))
         return time.perf_counter() - started
 
-    outside = []
+    stages, runs = [], []
     for name in CLASSES:
         pack(root / "photos" / name, str(inbox))
-        whole = watch()
+        runs.append(watch())
         notes = (workspace.root / ".evernorm/seconds").glob(f"*@{name}.json")
-        outside.append(whole - sum(json.loads(note.read_text())["seconds"] for note in notes))
-    print(f"outside the stages: {', '.join(f'{each:.1f} s' for each in outside)}")
-    print(f"mean of an experience: {sum(outside) / len(outside):.1f} s")
-    print(f"a watch with nothing to do: {watch():.1f} s")
+        stages.append(sum(json.loads(note.read_text())["seconds"] for note in notes))
+    _say("learn_experience", _experiences(), stages)
+    _say("a watch run", runs, stages)
+    print(f"a watch run with nothing to do: {watch():.1f} s")
+
+
+def _experiences() -> list[float]:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    wanted = FlowFilter(name=FlowFilterName(any_=["learn-experience"]))
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(flow_filter=wanted, sort=FlowRunSort.START_TIME_ASC)
+    return [run.total_run_time.total_seconds() for run in found]
+
+
+def _say(what: str, seconds: list[float], stages: list[float]) -> None:
+    outside = [whole - inside for whole, inside in zip(seconds, stages, strict=True)]
+    each = ", ".join(f"{value:.1f}" for value in outside)
+    print(f"{what} outside its stages: {each} s; mean {sum(outside) / len(outside):.1f} s")
 
 
 if __name__ == "__main__":
