@@ -1,5 +1,6 @@
 """How a command runs a flow: quietly, ended at once by Ctrl-C, faults of Prefect told in a sentence."""
 
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -28,6 +29,8 @@ def run_flow(run: Callable[[], T]) -> T:
             return run()
 
     signal.signal(signal.SIGINT, _stop)
+    # It tells, as a warning, that the end of a flow is still on its way to the server.
+    logging.getLogger("EventsWorker").setLevel(logging.ERROR)
     try:
         # In a thread: in the main one DVC ignores Ctrl-C while a stage runs, and `_stop` would not be called.
         with ThreadPoolExecutor(1) as pool:
