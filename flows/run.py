@@ -217,4 +217,10 @@ def _stream(known: tuple[str, ...], wanted: list[str]) -> list[str]:
         )
     if repeated := {name for name in wanted if wanted.count(name) > 1}:
         raise ParamsError(f"--order names {', '.join(sorted(repeated))} more than once")
-    return [*known, *(name for name in wanted if name not in known)]
+    stream = [*known, *(name for name in wanted if name not in known)]
+    names: dict[str, list[str]] = {}
+    for name in stream:
+        names.setdefault(name.casefold(), []).append(name)
+    if alike := [" and ".join(each) for each in names.values() if len(each) > 1]:
+        raise ParamsError(f"{', '.join(alike)} differ only by case; rename all but one")
+    return stream

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from evernorm.errors import DataError
+from evernorm.errors import DataError, PipelineError
 from flows.learn import learn_from
 from tasks.arrivals import (
     begin,
@@ -106,6 +106,11 @@ def _learn(
         _, decision = learn_from(workspace, first, f"{'Update' if begun.update else 'Learn'} {begun.name}")
     except UnfitError as error:
         give_up(workspace, begun)
+        if error.name != begun.name:
+            raise PipelineError(
+                f"{error.name} cannot be learned any more with the parameters as they are, so {begun.name} waits: "
+                f"{error.message}"
+            ) from error
         refusals.append(refuse(workspace, begun.name, begun.digest, error))
     else:
         finish(workspace, begun)

@@ -37,7 +37,13 @@ class PassingError(PipelineError):
 
 
 class UnfitError(PipelineError):
-    """A class that cannot be learned from the images it has."""
+    """A class that cannot be learned from the images it has.
+
+    Attributes:
+        name: The class.
+    """
+
+    name: str = ""
 
 
 def without_secrets(text: str) -> str:

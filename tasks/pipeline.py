@@ -47,8 +47,12 @@ def reproduce(root: Path, stage: str, name: str) -> StageRun:
     """
     note = seconds_file(root, stage, name)
     before = note.stat().st_mtime_ns if note.is_file() else None
-    with _repo(root, f"stage {stage}@{name}") as repo:
-        repo.reproduce([f"{stage}@{name}"], single_item=True)
+    try:
+        with _repo(root, f"stage {stage}@{name}") as repo:
+            repo.reproduce([f"{stage}@{name}"], single_item=True)
+    except UnfitError as error:
+        error.name = name
+        raise
     seconds = read_json(note)["seconds"] if note.is_file() else None
     return StageRun(stage, note.is_file() and note.stat().st_mtime_ns != before, seconds)
 

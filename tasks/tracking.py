@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from prefect import task
 
 from evernorm.data.experience import Experience
 from evernorm.data.manifest import Manifest
-from evernorm.errors import RegistryError
+from evernorm.errors import PipelineError, RegistryError
 from evernorm.files import read_arrays, read_json, sha256_file, sha256_json
 from evernorm.structure.report import REPORT, flagged
 from evernorm.structure.store import load_labels
@@ -56,7 +58,23 @@ def client_of(workspace: Workspace) -> "MlflowClient":
 
     if not os.environ.get("MLFLOW_TRACKING_URI") and not _own_database(workspace).exists():
         _make_database(workspace)
-    return MlflowClient(tracking_uri(workspace))
+    client = MlflowClient(tracking_uri(workspace))
+    _refuse_moved(client, workspace)
+    return client
+
+
+def _refuse_moved(client: "MlflowClient", workspace: Workspace) -> None:
+    """MLflow keeps absolute addresses: in a workspace that was moved it would find nothing, and write to the old place."""
+    found = client.get_experiment_by_name(EXPERIMENT)
+    place = found.artifact_location if found is not None else ""
+    if not place.startswith("file:"):
+        return
+    before = Path(url2pathname(urlsplit(place).path)).parent
+    if before != workspace.root and not before.is_dir():
+        raise PipelineError(
+            f"the workspace was moved from {before} to {workspace.root}, and MLflow keeps addresses in full; move it "
+            f"back, or make a link from the old place to the new one"
+        )
 
 
 def _own_database(workspace: Workspace) -> Path:

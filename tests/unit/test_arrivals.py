@@ -8,6 +8,7 @@ import pytest
 from evernorm.errors import PipelineError
 from evernorm.files import write_json
 from flows.run import learn_folder
+from flows.watch import _learn
 from tasks.arrivals import (
     arriving,
     begin,
@@ -23,6 +24,7 @@ from tasks.arrivals import (
 )
 from tasks.audit.working_tree import check_working_tree
 from tasks.delivery import pack
+from tasks.faults import UnfitError
 from tasks.workspace import Workspace
 
 
@@ -161,6 +163,25 @@ def test_an_update_that_is_given_up_leaves_the_class_as_it_was(inbox):
     give_up(workspace, begun)
     assert before == workspace.paths.manifest("metal").read_bytes()
     assert "" == workspace.git("status", "--porcelain")
+
+
+def test_a_class_that_no_longer_fits_its_parameters_is_not_blamed_on_a_delivery(inbox, monkeypatch):
+    """The delivery waits as if it had not come; the error names the class that is at fault."""
+    workspace, deliver = inbox
+    deliver("metal")
+    begun = taken(workspace, new(workspace)[0]["metal"])
+
+    def failing(*_):
+        error = UnfitError("stage weibull@cloth failed: no tail")
+        error.name = "cloth"
+        raise error
+
+    monkeypatch.setattr("flows.watch.learn_from", failing)
+    with pytest.raises(
+        PipelineError, match=r"cloth cannot be learned any more .* so metal waits: stage weibull@cloth"
+    ):
+        _learn(workspace, begun, 0, [], [])
+    assert {"metal"} == new(workspace)[0].keys()
 
 
 def test_a_class_whose_images_are_half_brought_in_is_told_by_name(inbox):

@@ -162,6 +162,8 @@ def test_learned_classes_keep_their_place():
         _stream(("b", "a"), ["a", "b"])
     with pytest.raises(ParamsError, match="names c more than once"):
         _stream((), ["c", "c"])
+    with pytest.raises(ParamsError, match="Cat and cat differ only by case"):
+        _stream(("Cat",), ["cat"])
 
 
 def test_pictures_are_drawn_also_where_little_is_known(tmp_path):

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from evernorm.errors import RegistryError
+from evernorm.errors import PipelineError, RegistryError
 from evernorm.params import GateParams
 from tasks.gate import line_of_champions, promote, refusals, roll_back
 from tasks.promotions import LOG, Champion, champion_of, change_champion, read_log, recorded, settle, standing
 from tasks.registry import CHAMPION, MODEL
-from tasks.tracking import connected
+from tasks.tracking import connected, experiment_of
 from tasks.workspace import Workspace
 
 # Waits until the other is ready too, then promotes the version it is given against the champion it saw.
@@ -118,6 +118,22 @@ def test_every_change_can_be_read_back(registry):
     shown = registry.get_model_version(LOG, "2")
     assert "promote: 1 → 3, the customer asked" == shown.description
     assert ("1", "3") == (shown.tags["before"], shown.tags["after"])
+
+
+def test_a_workspace_that_was_moved_is_told_so(tmp_path):
+    """Rather than that its bank is missing, or that new artifacts go to the old place."""
+    workspace = Workspace.open_or_create(tmp_path / "before")
+    with connected(workspace) as client:
+        experiment_of(client, workspace)
+    workspace.root.rename(tmp_path / "after")
+    with (
+        pytest.raises(PipelineError, match=r"was moved from .*before to .*after"),
+        connected(Workspace.open(tmp_path / "after")),
+    ):
+        pass
+    (tmp_path / "before").symlink_to(tmp_path / "after")
+    with connected(Workspace.open(tmp_path / "after")) as client:
+        assert client.get_experiment_by_name("evernorm") is not None
 
 
 def test_a_promotion_cut_short_is_finished(registry):
