@@ -43,5 +43,5 @@ def test_files_are_named_in_full(tmp_path, monkeypatch):
         "masks.sam.checkpoint=none.pth",
         "features.weights=random",
     ]
-    expected = [f"features.weights={tmp_path.resolve() / 'vit.safetensors'}", *settings[1:]]
+    expected = [f'features.weights="{tmp_path.resolve()}/vit.safetensors"', *settings[1:]]
     assert expected == with_whole_paths(settings)
