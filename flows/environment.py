@@ -35,7 +35,7 @@ _FOREIGN = (
 
 
 def prepare(workspace: Path | None = None) -> None:
-    """Set what the user has not set, and drop what is not meant for us; without a Prefect server, keep its state in the workspace."""
+    """Set what the user has not set; drop what is not meant for us; keep Prefect's state here if it has no server."""
     for name in _FOREIGN:
         os.environ.pop(name, None)
     for name, value in _QUIET.items():

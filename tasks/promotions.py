@@ -169,9 +169,14 @@ def settle(client: "MlflowClient") -> Champion:
     if named != seen.version:
         there = versions_there(client)
         if seen.version not in there:
+            other = named or next(reversed(there), None)
+            cure = (
+                f"Say which is champion with `evernorm promote {other} --reason TEXT`"
+                if other
+                else "Learn again"
+            )
             raise RegistryError(
-                f"version {seen.version}, champion by the last promotion on record, was deleted. Say which is champion "
-                f"with `evernorm promote {named or there[-1]} --reason TEXT`"
+                f"version {seen.version}, champion by the last promotion on record, was deleted. {cure}"
             )
         raise RegistryError(
             f"{CHAMPION} is {f'version {named}' if named else 'none'}, but the last promotion on record made version "

@@ -101,6 +101,7 @@ def connected(workspace: Workspace) -> "Iterator[MlflowClient]":
 
     Raises:
         PassingError: MLflow is out of reach.
+        PipelineError: The workspace was moved.
         RegistryError: MLflow refuses.
     """
     with mlflow_faults(tracking_uri(workspace)):

@@ -177,6 +177,10 @@ def test_a_champion_that_was_deleted_is_told_with_what_to_do(tmp_path):
         assert promote.fn(workspace.root, "3", "4 is gone") is not None
         assert "3" == settle(client).version
         assert "1" == roll_back.fn(workspace.root, "alarms", "3").after
+        for version in ("1", "3"):
+            client.delete_model_version(MODEL, version)
+        with pytest.raises(RegistryError, match=r"version 1, .* was deleted. Learn again"):
+            settle(client)
 
 
 def test_a_champion_set_by_hand_stops_the_gate_until_a_person_says_which_is_right(registry):
