@@ -127,7 +127,7 @@ def real_rows(data: Path, count: int) -> npt.NDArray[np.float32]:
     from evernorm.data.image import read_image
     from evernorm.features.backbone import build_backbone
     from evernorm.features.extract import extract
-    from evernorm.params import FeatureParams
+    from evernorm.params.groups import FeatureParams
 
     suffixes = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
     for folder in (data, data / "train" / "good", *sorted(data.glob("*/train/good"))):

@@ -82,13 +82,15 @@ def _inbox(root: Path) -> Path:
     inbox = root / "inbox"
     inbox.mkdir()
     for name in CLASSES:
-        subprocess.run([sys.executable, "-m", "flows.cli", "pack", root / "photos" / name, inbox], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "flows.commands.cli", "pack", root / "photos" / name, inbox], check=True
+        )
     return inbox
 
 
 def _workspace(path: Path) -> Path:
     """An empty workspace with a DVC remote beside it."""
-    from tasks.workspace import Workspace
+    from tasks.workspace.workspace import Workspace
 
     Workspace.open_or_create(path)
     _remote(path).mkdir()
@@ -104,7 +106,7 @@ def _remote(workspace: Path) -> Path:
 def _command(workspace: Path, inbox: Path) -> list[str]:
     settings = [word for each in SETTINGS for word in ("--set", each)]
     arguments = ["watch", "--once", "--workspace", str(workspace), "--inbox", str(inbox), *settings]
-    return [sys.executable, "-m", "flows.cli", *arguments]
+    return [sys.executable, "-m", "flows.commands.cli", *arguments]
 
 
 def _kill(command: list[str], moment: float, workspace: Path) -> str:
@@ -127,7 +129,7 @@ def _state(workspace: Path) -> dict[str, Any]:
     from mlflow import MlflowClient
 
     from evernorm.files import sha256_file
-    from tasks.promotions import standing
+    from tasks.tracking.promotions import standing
 
     def said(*command: str) -> str:
         return subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=True).stdout

@@ -39,13 +39,13 @@ def main() -> None:
 
 
 def _measure(root: Path) -> None:
-    from flows.environment import prepare
+    from flows.commands.environment import prepare
 
     prepare()
-    from flows.runner import run_flow
+    from flows.commands.runner import run_flow
     from flows.watch import watch_inbox
-    from tasks.delivery import pack
-    from tasks.workspace import Workspace
+    from tasks.inbox.delivery import pack
+    from tasks.workspace.workspace import Workspace
 
     inbox = root / "inbox"
     inbox.mkdir()

@@ -24,18 +24,18 @@ from evernorm.data.experience import Experience, TestView
 from evernorm.data.readers import read_classes
 from evernorm.data.validate import validate
 from evernorm.features.backbone import build_backbone
-from evernorm.features.contrastive import structure_loss
 from evernorm.features.extract import Read, collect
-from evernorm.features.prompt_training import first_values, train_prompt
-from evernorm.features.prompted import PromptedBackbone
-from evernorm.features.prompts import Prompt
 from evernorm.memory.coreset import greedy_k_centre
+from evernorm.memory.scoring import anomaly_map, image_scores
 from evernorm.memory.search import NearestRows
 from evernorm.metrics.image import auroc
 from evernorm.metrics.pixel import PixelMetrics
-from evernorm.params import Params, PromptKind
-from evernorm.params_file import override, parse_params
-from evernorm.scoring import anomaly_map, image_scores
+from evernorm.params.file import override, parse_params
+from evernorm.params.groups import Params, PromptKind
+from evernorm.prompts.contrastive import structure_loss
+from evernorm.prompts.prompt import Prompt
+from evernorm.prompts.prompted import PromptedBackbone
+from evernorm.prompts.training import first_values, train_prompt
 from evernorm.structure.grid import to_grid
 from evernorm.structure.segmenter import build_segmenter
 

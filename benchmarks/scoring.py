@@ -24,9 +24,9 @@ from evernorm.features.backbone import build_backbone
 from evernorm.memory.coreset import greedy_k_centre
 from evernorm.memory.keys import key_distances
 from evernorm.memory.routing import Routed, route, search
+from evernorm.memory.scoring import anomaly_map, image_scores
 from evernorm.memory.search import NearestRows
-from evernorm.params import FeatureParams, Routing
-from evernorm.scoring import anomaly_map, image_scores
+from evernorm.params.groups import FeatureParams, Routing
 
 CLASSES = (7, 50, 200)
 KEYS = 196

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from evernorm.files import read_arrays, read_json
-from tasks.pictures import accuracy_matrix, example_maps, score_histograms
-from tasks.workspace import Workspace
+from tasks.tracking.pictures import accuracy_matrix, example_maps, score_histograms
+from tasks.workspace.workspace import Workspace
 
 DRAWN = ("textile", "machined_part")  # the photographs' licence is not this repository's
 TARGET = Path(__file__).parent / "pictures"

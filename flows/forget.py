@@ -6,13 +6,13 @@ from prefect import flow
 from rich.console import Console
 
 from flows.learn import learn_experience, publish
-from tasks.arrivals import arriving, let_go, refuse_arriving
 from tasks.faults import without_secrets
-from tasks.forget import Forgotten, begin, finish, reason_line, remove
-from tasks.gate import Decision
-from tasks.registry import CHAMPION, MODEL, champion_of, versions_that_know
-from tasks.tracking import connected, tracking_uri
-from tasks.workspace import Workspace
+from tasks.inbox.arrivals import arriving, let_go, refuse_arriving
+from tasks.tracking.gate import Decision
+from tasks.tracking.registry import CHAMPION, MODEL, champion_of, versions_that_know
+from tasks.tracking.runs import connected, tracking_uri
+from tasks.workspace.forget import Forgotten, begin, finish, reason_line, remove
+from tasks.workspace.workspace import Workspace
 
 
 @flow(name="forget-class", flow_run_name="forget {name}")

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.console import Reporter
-from tasks.arrivals import refuse_arriving
-from tasks.forget import Forgotten
-from tasks.gate import Decision, decide
-from tasks.pipeline import STAGES, StageRun, push, reproduce
-from tasks.registry import register, stamp
-from tasks.tracking import Recorded, record
-from tasks.workspace import Workspace
+from flows.commands.console import Reporter
+from tasks.inbox.arrivals import refuse_arriving
+from tasks.tracking.gate import Decision, decide
+from tasks.tracking.registry import register, stamp
+from tasks.tracking.runs import Recorded, record
+from tasks.workspace.forget import Forgotten
+from tasks.workspace.pipeline import STAGES, StageRun, push, reproduce
+from tasks.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)

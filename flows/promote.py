@@ -4,9 +4,9 @@ from pathlib import Path
 
 from prefect import flow
 
-from tasks.gate import promote, roll_back, standing_champion
-from tasks.promotions import Change
-from tasks.workspace import Workspace
+from tasks.tracking.gate import promote, roll_back, standing_champion
+from tasks.tracking.promotions import Change
+from tasks.workspace.workspace import Workspace
 
 
 @flow(name="promote-version", flow_run_name="promote version {version}")

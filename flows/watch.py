@@ -10,7 +10,8 @@ from prefect.artifacts import create_markdown_artifact
 
 from evernorm.errors import DataError, PipelineError
 from flows.learn import learn_from
-from tasks.arrivals import (
+from tasks.faults import UnfitError
+from tasks.inbox.arrivals import (
     begin,
     check_delivery,
     fetch_delivery,
@@ -22,16 +23,15 @@ from tasks.arrivals import (
     refuse_unlearned,
     resume,
 )
-from tasks.faults import UnfitError
-from tasks.forget import refuse_unfinished
-from tasks.gate import Decision
-from tasks.inbox import Refusal
-from tasks.stage import result_params
-from tasks.tracking import record_report
-from tasks.workspace import Workspace
+from tasks.inbox.inbox import Refusal
+from tasks.stages.stage import result_params
+from tasks.tracking.gate import Decision
+from tasks.tracking.runs import record_report
+from tasks.workspace.forget import refuse_unfinished
+from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from tasks.arrivals import Arriving
+    from tasks.inbox.arrivals import Arriving
 
 
 @dataclass(frozen=True)

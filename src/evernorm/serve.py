@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from evernorm.data.image import read_image
 from evernorm.errors import DataError
-from evernorm.methods.memory_detector import MemoryDetector
+from evernorm.methods.memory.base import MemoryDetector
 from evernorm.methods.presets import load_bank
 
 UNKNOWN = "unknown class"  # no class can be called so: a class name has no space

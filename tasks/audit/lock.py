@@ -10,7 +10,7 @@ from evernorm.errors import StateError
 from tasks.audit.commit import Commit
 from tasks.audit.records import DvcFile, Hashed, Kind, Lock, Stage, looked_up, md5, parse, read_yaml, sha256
 from tasks.audit.report import Node, Notes, Output
-from tasks.pipeline import STAGES
+from tasks.workspace.pipeline import STAGES
 
 
 @dataclass(frozen=True)

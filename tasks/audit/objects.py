@@ -16,7 +16,7 @@ from tasks.audit.lock import Described
 from tasks.audit.records import Listed, md5
 from tasks.audit.report import Notes
 from tasks.faults import out_of_reach
-from tasks.stage import progress_bar
+from tasks.stages.stage import progress_bar
 
 THREADS = 8
 _BLOCK = 1 << 20

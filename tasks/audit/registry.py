@@ -10,8 +10,8 @@ from tasks.audit.commit import Commit
 from tasks.audit.lock import Described
 from tasks.audit.records import sha256
 from tasks.audit.report import Notes, Subject
-from tasks.promotions import read_log
-from tasks.registry import CHAMPION, MODEL, champion_of, classes_of
+from tasks.tracking.promotions import read_log
+from tasks.tracking.registry import CHAMPION, MODEL, champion_of, classes_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

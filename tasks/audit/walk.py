@@ -27,9 +27,9 @@ from tasks.audit.registry import (
 from tasks.audit.report import Notes, Report
 from tasks.audit.working_tree import check_history, check_working_tree
 from tasks.faults import mlflow_faults
-from tasks.registry import CHAMPION
-from tasks.tracking import client_of, tracking_uri
-from tasks.workspace import Workspace
+from tasks.tracking.registry import CHAMPION
+from tasks.tracking.runs import client_of, tracking_uri
+from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

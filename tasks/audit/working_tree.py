@@ -10,7 +10,7 @@ from tasks.audit.lock import Described
 from tasks.audit.objects import Content, Stored, in_threads, storage_told
 from tasks.audit.records import DvcFile, Lock, parse
 from tasks.audit.report import Notes
-from tasks.workspace import UNFINISHED
+from tasks.workspace.workspace import UNFINISHED
 
 _PLACE = "workspace"
 # Not params.yaml, which is the user's to edit.

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from evernorm.evt import fit_high
-from evernorm.params import Engine
+from evernorm.calibration.evt import fit_high
+from evernorm.params.groups import Engine
 
 INDEX = np.arange(50)
 DATA = 0.5 + 0.37 * INDEX + 0.21 * np.sin(3 * INDEX)

@@ -18,7 +18,7 @@ from workspaces import dvc, git, lock
 from evernorm.files import sha256_file
 from tasks.audit.records import md5
 from tasks.audit.report import Report
-from tasks.registry import MODEL
+from tasks.tracking.registry import MODEL
 
 CLASSES = ("cloth", "metal")
 IMAGE = "data/cloth/train/good/000.png"

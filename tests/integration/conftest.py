@@ -35,7 +35,7 @@ UCAD = (
 def run(*arguments: object, check: bool = True, env: dict[str, str] | None = None, cwd: Path | None = None):
     """Run ``evernorm …`` and return what it printed; a failure shows its output."""
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *map(str, arguments)],
+        [sys.executable, "-m", "flows.commands.cli", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -159,7 +159,7 @@ def interrupted(tmp_path_factory, adapted, ucad) -> tuple[Path, int]:
         return max((len(each["loss"]) for each in histories), default=0)
 
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "flows.commands.cli", *arguments],
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

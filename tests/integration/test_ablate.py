@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from workspaces import lock
 
-from tasks.workspace import Workspace
+from tasks.workspace.workspace import Workspace
 
 VARIANTS = ("no CPM", "CPM", "CPM + SCL")
 FILES = {"no CPM": "no-CPM-seed0.json", "CPM": "CPM-seed0.json", "CPM + SCL": "CPM-SCL-seed0.json"}

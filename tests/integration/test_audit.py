@@ -11,7 +11,7 @@ from audits import CLASSES, IMAGE, flip, kept, located, mlflow_of, told
 
 from evernorm.files import sha256_file
 from tasks.audit.walk import audit
-from tasks.registry import MODEL
+from tasks.tracking.registry import MODEL
 
 pytest_plugins = ("audits",)
 

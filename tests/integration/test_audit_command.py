@@ -11,7 +11,7 @@ import pytest
 from audits import IMAGE, kept, located, moved
 from workspaces import dvc
 
-from flows.audit import audit_version
+from flows.commands.audit import audit_version
 from tasks.audit.records import md5
 from tasks.audit.report import Report
 from tasks.audit.walk import audit

@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 from workspaces import dvc, git
 
 from tasks.audit.walk import audit
-from tasks.promotions import LOG
-from tasks.registry import MODEL
+from tasks.tracking.promotions import LOG
+from tasks.tracking.registry import MODEL
 
 pytest_plugins = ("audits",)
 

@@ -14,8 +14,8 @@ from workspaces import git, kill_at, lock
 
 from evernorm.errors import ParamsError, PipelineError
 from evernorm.files import write_json
-from tasks.forget import begin, check
-from tasks.workspace import Workspace
+from tasks.workspace.forget import begin, check
+from tasks.workspace.workspace import Workspace
 
 CLASSES = ("cloth", "metal", "blue")
 
@@ -208,11 +208,11 @@ def test_a_class_learned_again_is_forgotten_no_longer_and_can_be_forgotten_again
 @pytest.mark.parametrize(
     "moment",
     [
-        "tasks.forget.edited",
-        "tasks.forget.shutil.rmtree",
-        "tasks.workspace.Workspace.commit",
+        "tasks.workspace.forget.edited",
+        "tasks.workspace.forget.shutil.rmtree",
+        "tasks.workspace.workspace.Workspace.commit",
         "flows.learn.stamp",
-        "tasks.promotions._apply",
+        "tasks.tracking.promotions._apply",
         "flows.forget.finish",
     ],
 )

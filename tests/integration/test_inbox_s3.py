@@ -11,11 +11,11 @@ import pytest
 
 from evernorm.data.validate import validate
 from evernorm.errors import DataError, PipelineError
-from tasks.delivery import pack
 from tasks.faults import PassingError
-from tasks.inbox import fetch, look
-from tasks.storage import open_storage, unfinished
-from tasks.storage_s3 import PART_SIZE, S3Storage
+from tasks.inbox.delivery import pack
+from tasks.inbox.inbox import fetch, look
+from tasks.inbox.s3 import PART_SIZE, S3Storage
+from tasks.inbox.storage import open_storage, unfinished
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_an_object_that_was_changed_is_named_by_its_hash(inbox, photos, tmp_path
 
 def test_a_manifest_that_is_too_large_is_not_read(inbox, monkeypatch):
     """It is a fault of its class."""
-    monkeypatch.setattr("tasks.storage_s3.SMALL", 10)
+    monkeypatch.setattr("tasks.inbox.s3.SMALL", 10)
     inbox.write("cloth/manifest.json", bytes(11))
     (refusal,) = look(inbox)[1]
     assert ("cloth/manifest.json: larger than 10 bytes",) == refusal.faults

@@ -19,8 +19,8 @@ from workspaces import dvc, lock
 from evernorm.data.image import read_image
 from evernorm.files import read_arrays, sha256_file
 from evernorm.methods.presets import load_bank
-from tasks.promotions import standing
-from tasks.summary import Summary
+from tasks.tracking.promotions import standing
+from tasks.tracking.summary import Summary
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("masks", "prompts", "knowledge", "weibull", "evaluate")
@@ -253,7 +253,7 @@ def test_without_a_prefect_server_one_is_started_and_keeps_to_the_workspace(copy
 
 def test_an_empty_stream_is_valid(tmp_path):
     """A workspace without classes: DVC has nothing to do and says so."""
-    from tasks.workspace import Workspace
+    from tasks.workspace.workspace import Workspace
 
     workspace = Workspace.open_or_create(tmp_path / "w")
     assert "up to date" in dvc(workspace.root, "repro").lower() or dvc(workspace.root, "stage", "list") == ""
@@ -267,7 +267,9 @@ def test_a_killed_run_goes_on_from_the_last_finished_stage(
     photos = draw_photos(tmp_path / "photos")
     arguments = ["learn", "--data", str(photos), "--workspace", str(tmp_path / "w"), *small]
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *arguments], start_new_session=True, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "flows.commands.cli", *arguments],
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
     )
     running = tmp_path / "w/bank/metal" / {"knowledge": "prompts", "evaluate": "weibull"}[moment]
     deadline = time.monotonic() + 240
@@ -295,7 +297,7 @@ def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path, small, draw_photos
     command = [
         sys.executable,
         "-m",
-        "flows.cli",
+        "flows.commands.cli",
         "learn",
         "--data",
         str(photos),
@@ -321,7 +323,7 @@ def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path, small, draw_photos
 
 def test_two_runs_cannot_learn_in_one_workspace(copy, evernorm, small):
     """The second is told who is at work, and changes nothing."""
-    from tasks.workspace import Workspace
+    from tasks.workspace.workspace import Workspace
 
     workspace, photos = copy
     with Workspace.open(workspace).locked():

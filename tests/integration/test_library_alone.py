@@ -87,9 +87,9 @@ def wheel(tmp_path_factory) -> Path:
 def test_the_wheel_holds_the_three_floors_and_the_templates(wheel):
     """A workspace can be made from an installed wheel: the templates are files, with the repository's content."""
     for name in ("dvc.yaml", "params.yaml"):
-        assert (ROOT / name).read_bytes() == (wheel / "tasks/templates" / name).read_bytes()
+        assert (ROOT / name).read_bytes() == (wheel / "tasks/workspace/templates" / name).read_bytes()
     assert (wheel / "evernorm/py.typed").is_file()
-    assert (wheel / "flows/cli.py").is_file()
+    assert (wheel / "flows/commands/cli.py").is_file()
 
 
 def test_a_registered_model_predicts_with_the_library_alone(wheel, learned):
@@ -115,10 +115,10 @@ def test_a_registered_model_predicts_with_the_library_alone(wheel, learned):
     ("module", "absent"),
     [
         ("evernorm", ("numpy", "torch")),
-        ("flows.cli", ("torch", "numpy", "prefect", "mlflow", "dvc")),
-        ("tasks.masks", ("torch", "scipy", "faiss")),
-        ("tasks.prompts", ("torch", "scipy", "faiss")),
-        ("tasks.weibull", ("torch", "faiss", "timm", "PIL")),
+        ("flows.commands.cli", ("torch", "numpy", "prefect", "mlflow", "dvc")),
+        ("tasks.stages.masks", ("torch", "scipy", "faiss")),
+        ("tasks.stages.prompts", ("torch", "scipy", "faiss")),
+        ("tasks.stages.weibull", ("torch", "faiss", "timm", "PIL")),
         ("evernorm.serve", ("mlflow", "pandas", "torch")),
     ],
 )

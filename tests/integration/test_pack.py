@@ -10,9 +10,9 @@ from PIL import Image
 
 from evernorm.data.validate import validate
 from evernorm.errors import DataError, ParamsError
-from tasks.delivery import pack
-from tasks.inbox import fetch, look
-from tasks.storage import FolderStorage, open_storage
+from tasks.inbox.delivery import pack
+from tasks.inbox.inbox import fetch, look
+from tasks.inbox.storage import FolderStorage, open_storage
 
 
 @pytest.fixture

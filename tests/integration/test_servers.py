@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from workspaces import dvc, git
 
-from tasks.promotions import champion_of, standing
-from tasks.workspace import Workspace
+from tasks.tracking.promotions import champion_of, standing
+from tasks.workspace.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def wait_for(what, seconds: float) -> None:
 
 def begun(*arguments: object, log: Path) -> subprocess.Popen:
     with log.open("wb") as stream:
-        command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "flows.commands.cli", *map(str, arguments)]
         return subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True)
 
 

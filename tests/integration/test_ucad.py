@@ -14,9 +14,9 @@ from workspaces import dvc, lock
 from evernorm.data.image import read_image
 from evernorm.files import read_arrays
 from evernorm.methods.presets import load_bank
-from flows.answer import predict_files
-from tasks.summary import Summary
-from tasks.workspace import Workspace
+from flows.commands.answer import predict_files
+from tasks.tracking.summary import Summary
+from tasks.workspace.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("masks", "prompts", "knowledge", "weibull", "evaluate")

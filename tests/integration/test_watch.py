@@ -11,19 +11,19 @@ from PIL import Image
 from workspaces import dvc, git, kill_at, lock
 
 from evernorm.data.image import read_image
-from tasks.delivery import pack
-from tasks.promotions import standing
-from tasks.workspace import Workspace
+from tasks.inbox.delivery import pack
+from tasks.tracking.promotions import standing
+from tasks.workspace.workspace import Workspace
 
 STEPS = (
     "flows.watch.begin",
     "flows.watch.place",
-    "tasks.data.track",
+    "tasks.workspace.data.track",
     "flows.learn.register",
     "flows.learn.push",
-    "tasks.workspace.Workspace.commit",
+    "tasks.workspace.workspace.Workspace.commit",
     "flows.learn.stamp",
-    "tasks.promotions._apply",
+    "tasks.tracking.promotions._apply",
     "flows.watch.finish",
 )
 
@@ -155,7 +155,7 @@ def test_an_update_killed_in_a_stage_of_the_class_that_follows_ends_as_an_undist
     killed = shutil.copytree(workspace, tmp_path / "killed", symlinks=True)
     evernorm("watch", "--once", "--workspace", workspace, "--inbox", inbox)
     arguments = ("watch", "--once", "--workspace", killed, "--inbox", inbox)
-    kill_at("subprocess.Popen.__init__", *arguments, said="tasks.evaluate cloth")
+    kill_at("subprocess.Popen.__init__", *arguments, said="tasks.stages.evaluate cloth")
     assert not (killed / "metrics/cloth.json").exists()
     done = evernorm(*arguments)
     assert "Updated metal: continual-bank version 3 is champion" in done.stdout

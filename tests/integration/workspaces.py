@@ -19,7 +19,7 @@ def die(*arguments, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     return called(*arguments, **options)
 setattr(owner, function, die)
-from flows.cli import main
+from flows.commands.cli import main
 main()
 """
 

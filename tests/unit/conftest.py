@@ -11,8 +11,8 @@ from PIL import Image
 from evernorm.data import synthetic
 from evernorm.data.experience import Experience
 from evernorm.features.backbone import TimmBackbone, build_backbone
-from evernorm.methods.remembered import Settings
-from evernorm.params import Engine, FeatureParams, KnowledgeParams, Routing, WeibullParams
+from evernorm.methods.memory.remembered import Settings
+from evernorm.params.groups import Engine, FeatureParams, KnowledgeParams, Routing, WeibullParams
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,11 @@ import pytest
 
 from evernorm.errors import PipelineError
 from evernorm.files import write_json
-from flows.run import learn_folder
+from flows.commands.run import learn_folder
 from flows.watch import _learn
-from tasks.arrivals import (
+from tasks.audit.working_tree import check_working_tree
+from tasks.faults import UnfitError
+from tasks.inbox.arrivals import (
     arriving,
     begin,
     check_delivery,
@@ -22,10 +24,8 @@ from tasks.arrivals import (
     refuse_unlearned,
     resume,
 )
-from tasks.audit.working_tree import check_working_tree
-from tasks.delivery import pack
-from tasks.faults import UnfitError
-from tasks.workspace import Workspace
+from tasks.inbox.delivery import pack
+from tasks.workspace.workspace import Workspace
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from flows.audit import verdict_of
-from flows.audit_page import page_of
+from flows.commands.audit import verdict_of
+from flows.commands.audit_page import page_of
 from tasks.audit.report import Checked, Finding, Node, Notes, Output, Report, Subject, Unchecked
 
 EVIL = "<script>alert('x')</script>"

@@ -10,7 +10,7 @@ from evernorm.files import read_json, write_json
 from evernorm.memory.bank import Entry, prefixes, shares
 from evernorm.memory.routing import route
 from evernorm.memory.search import NearestRows
-from evernorm.params import Routing
+from evernorm.params.groups import Routing
 
 
 @given(st.integers(10, 5000), st.lists(st.integers(1, 800), min_size=1, max_size=10))

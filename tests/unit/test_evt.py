@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evernorm.calibration.evt import WeibullTail, fit_high
 from evernorm.errors import FitError
-from evernorm.evt import WeibullTail, fit_high
-from evernorm.params import Engine
+from evernorm.params.groups import Engine
 
 TAIL = WeibullTail(scale=1.2, shape=3.0, minimum=1.4, size=10)
 
@@ -70,7 +70,7 @@ def test_a_missing_libmr_says_how_to_install_it_and_what_else_to_do():
     """Without libmr the error names the command and the other engine; a stored tail still answers."""
     code = (
         "import sys; sys.modules['libmr'] = None\n"
-        "from evernorm.evt import WeibullTail, fit_high\n"
+        "from evernorm.calibration.evt import WeibullTail, fit_high\n"
         "print(WeibullTail(1.2, 3.0, 1.4, 10).w_score(1.5))\n"
         "fit_high([1.0, 2.0, 3.0], 2)"
     )

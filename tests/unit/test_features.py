@@ -9,7 +9,7 @@ from evernorm.errors import ParamsError, WeightsError
 from evernorm.features.backbone import build_backbone, rebuild_backbone
 from evernorm.features.extract import extract
 from evernorm.features.preprocess import Preprocess
-from evernorm.params import Device, FeatureParams
+from evernorm.params.groups import Device, FeatureParams
 
 RESNET = FeatureParams(backbone="resnet18", image_size=64, weights="random")
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from evernorm.errors import DataError, ParamsError, PipelineError
 from tasks.faults import PassingError, storage_faults
-from tasks.inbox import DeliveryManifest, fetch, look
-from tasks.storage import FolderStorage, key_fault, open_storage, receive, unfinished
+from tasks.inbox.inbox import DeliveryManifest, fetch, look
+from tasks.inbox.storage import FolderStorage, key_fault, open_storage, receive, unfinished
 
 FILES = {"train/good/000.png": b"first", "train/good/001.png": b"second", "test/hole/000.png": b"third"}
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from evernorm.calibration import Calibrations, calibrate
+from evernorm.calibration.weibull import Calibrations, calibrate
 from evernorm.errors import FitError
 from evernorm.memory.leave_one_out import TrainingScores, leave_one_out
+from evernorm.memory.scoring import image_scores
 from evernorm.memory.search import NearestRows
-from evernorm.params import Engine, WeibullParams
-from evernorm.scoring import image_scores
+from evernorm.params.groups import Engine, WeibullParams
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.standard_normal((12, 20, 6)).astype(np.float32)

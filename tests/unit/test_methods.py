@@ -5,17 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evernorm.calibration import calibrate
+from evernorm.calibration.weibull import calibrate
 from evernorm.data.experience import TestView
 from evernorm.errors import StateError
-from evernorm.evaluation import TestClass, judge, report
+from evernorm.evaluation.judge import TestClass, judge, report
 from evernorm.memory.bank import Entry
-from evernorm.methods.comparisons import FineTune, Joint, Separate
-from evernorm.methods.patchcore_cl import PatchCoreCL
+from evernorm.methods.memory.baselines import FineTune, Joint, Separate
+from evernorm.methods.memory.patchcore_cl import PatchCoreCL
+from evernorm.methods.memory.remembered import Remembered
+from evernorm.methods.memory.seen import StoredSeen
 from evernorm.methods.presets import DETECTORS, load_bank
-from evernorm.methods.remembered import Remembered
-from evernorm.methods.seen import StoredSeen
-from evernorm.params import Device, Method
+from evernorm.params.groups import Device, Method
 
 NAMES = ("textile", "machined_part", "blue_textile")
 NOTHING = np.empty((8, 0), np.float32)  # known of routing statistics

@@ -8,18 +8,18 @@ import pytest
 from PIL import Image
 from scipy.spatial.distance import cdist
 
-from evernorm.calibration import Calibrations, calibrate
+from evernorm.calibration.weibull import Calibrations, calibrate
 from evernorm.data import synthetic
 from evernorm.data.experience import TestView
 from evernorm.data.manifest import Record
 from evernorm.errors import ParamsError, StateError
-from evernorm.evaluation import TestClass, judge, report
+from evernorm.evaluation.judge import TestClass, judge, report
 from evernorm.features.backbone import build_backbone
-from evernorm.features.prompts import Prompt
-from evernorm.methods.patchcore_cl import PatchCoreCL
+from evernorm.methods.memory.patchcore_cl import PatchCoreCL
+from evernorm.methods.memory.ucad import Ucad
 from evernorm.methods.presets import load_bank
-from evernorm.methods.ucad import Ucad
-from evernorm.params import Device, FeatureParams, KnowledgeParams, PromptKind, PromptParams, Stopping
+from evernorm.params.groups import Device, FeatureParams, KnowledgeParams, PromptKind, PromptParams, Stopping
+from evernorm.prompts.prompt import Prompt
 
 NAMES = ("textile", "machined_part")
 NOTHING = np.empty((8, 0), np.float32)  # known of routing statistics

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evernorm.errors import ParamsError
-from evernorm.params import Params, chain
-from evernorm.params_file import load_params, override, parse_params
+from evernorm.params.file import load_params, override, parse_params
+from evernorm.params.groups import Params, chain
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from evernorm.errors import ParamsError, PipelineError, RegistryError
-from evernorm.params import Params
-from flows.run import _stream
-from tasks.repository import open_repo
-from tasks.workspace import Workspace
+from evernorm.params.groups import Params
+from flows.commands.run import _stream
+from tasks.workspace.repository import open_repo
+from tasks.workspace.workspace import Workspace
 
 
 def test_a_new_workspace_is_a_git_and_dvc_repository_with_telemetry_off(tmp_path):
@@ -61,7 +61,7 @@ def test_git_as_a_person_has_set_it_up_does_not_reach_a_workspace(tmp_path, monk
 
 def test_a_command_run_from_a_git_hook_commits_into_its_own_workspace(tmp_path, monkeypatch):
     """Git tells its hooks which repository is meant; that is another one."""
-    from flows.environment import prepare
+    from flows.commands.environment import prepare
 
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "other/.git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "other/.git/index"))
@@ -168,7 +168,7 @@ def test_learned_classes_keep_their_place():
 
 def test_pictures_are_drawn_also_where_little_is_known(tmp_path):
     """A class with good test images only, or none at all, has pictures without curves."""
-    from tasks.pictures import draw_all
+    from tasks.tracking.pictures import draw_all
 
     outcomes = {
         "a/labels": np.array([False, True]),
@@ -253,8 +253,8 @@ def test_faults_that_can_pass_are_told_from_those_that_cannot():
 def test_data_copied_but_not_added_is_added_by_the_next_run(tmp_path, draw_photos, monkeypatch):
     """A kill between the copy and `dvc add` leaves no stale hash: the class counts as not yet added."""
     from evernorm.data.validate import validate
-    from tasks import data
-    from tasks.pipeline import data_hash
+    from tasks.workspace import data
+    from tasks.workspace.pipeline import data_hash
 
     workspace = Workspace.open_or_create(tmp_path / "w")
     photos = draw_photos(tmp_path / "photos", names=("cloth",), train=5, good=1, defective=1)
@@ -273,7 +273,7 @@ def test_data_copied_but_not_added_is_added_by_the_next_run(tmp_path, draw_photo
 LOCK = """schema: '2.0'
 stages:
   masks@cloth:
-    cmd: python -m tasks.masks cloth
+    cmd: python -m tasks.stages.masks cloth
     deps:
     - path: data/cloth/train.json
       hash: md5
@@ -329,7 +329,7 @@ def test_commits_survive_what_a_killed_git_left_and_leave_other_changes_alone(tm
 
 def test_a_workspace_inside_the_data_is_refused(tmp_path, draw_photos):
     """It would be taken for a class by the next run."""
-    from flows.run import learn_folder
+    from flows.commands.run import learn_folder
 
     photos = draw_photos(tmp_path / "photos", names=("cloth",), train=5, good=1, defective=1)
     with pytest.raises(ParamsError, match="lies inside"):
@@ -341,7 +341,7 @@ def test_what_a_killed_run_left_half_written_is_taken_back(tmp_path):
     """A dvc.lock that was cut short is that of the last commit again, or gone if there was none."""
     workspace = Workspace.open_or_create(tmp_path / "w")
     lock = workspace.root / "dvc.lock"
-    whole = "schema: '2.0'\nstages:\n  masks@cloth:\n    cmd: python -m tasks.masks cloth\n"
+    whole = "schema: '2.0'\nstages:\n  masks@cloth:\n    cmd: python -m tasks.stages.masks cloth\n"
     for short in ("", whole[: whole.index("md:")], whole[: len("schema: '2.0'\nst")]):
         lock.write_text(short)
         with workspace.locked():

@@ -6,12 +6,21 @@ import sys
 import pytest
 
 from evernorm.errors import PipelineError, RegistryError
-from evernorm.params import GateParams
-from tasks.gate import line_of_champions, promote, refusals, roll_back
-from tasks.promotions import LOG, Champion, champion_of, change_champion, read_log, recorded, settle, standing
-from tasks.registry import CHAMPION, MODEL
-from tasks.tracking import connected, experiment_of
-from tasks.workspace import Workspace
+from evernorm.params.groups import GateParams
+from tasks.tracking.gate import line_of_champions, promote, refusals, roll_back
+from tasks.tracking.promotions import (
+    LOG,
+    Champion,
+    champion_of,
+    change_champion,
+    read_log,
+    recorded,
+    settle,
+    standing,
+)
+from tasks.tracking.registry import CHAMPION, MODEL
+from tasks.tracking.runs import connected, experiment_of
+from tasks.workspace.workspace import Workspace
 
 # Waits until the other is ready too, then promotes the version it is given against the champion it saw.
 RIVAL = """
@@ -19,7 +28,7 @@ import sys, time
 from pathlib import Path
 from mlflow import MlflowClient
 from evernorm.errors import RegistryError
-from tasks.promotions import change_champion, settle
+from tasks.tracking.promotions import change_champion, settle
 uri, version, folder = sys.argv[1:]
 client = MlflowClient(uri)
 seen = settle(client)

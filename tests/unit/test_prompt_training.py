@@ -8,12 +8,12 @@ import torch
 from scipy.spatial.distance import cdist
 
 from evernorm.errors import FitError, StateError
-from evernorm.features import prompt_training
-from evernorm.features.contrastive import structure_loss
-from evernorm.features.prompt_training import first_values, train_prompt
-from evernorm.features.prompted import PromptedBackbone
 from evernorm.files import read_arrays, write_arrays
-from evernorm.params import Loss, PromptKind, PromptParams, Stopping, SuperpixelParams
+from evernorm.params.groups import Loss, PromptKind, PromptParams, Stopping, SuperpixelParams
+from evernorm.prompts import training as prompt_training
+from evernorm.prompts.contrastive import structure_loss
+from evernorm.prompts.prompted import PromptedBackbone
+from evernorm.prompts.training import first_values, train_prompt
 from evernorm.structure.grid import to_grid
 from evernorm.structure.superpixels import SuperpixelSegmenter
 

@@ -13,11 +13,11 @@ from torch.nn.functional import avg_pool2d
 
 from evernorm.errors import ParamsError, StateError
 from evernorm.features.backbone import build_backbone
-from evernorm.features.chain import attend_with_prefix
-from evernorm.features.prompted import PromptedBackbone
-from evernorm.features.prompts import Prompt
 from evernorm.files import write_json
-from evernorm.params import FeatureParams, PromptKind, PromptParams
+from evernorm.params.groups import FeatureParams, PromptKind, PromptParams
+from evernorm.prompts.blocks import attend_with_prefix
+from evernorm.prompts.prompt import Prompt
+from evernorm.prompts.prompted import PromptedBackbone
 
 ADDITIVE, PREFIX, NONE = PromptKind.ADDITIVE, PromptKind.PREFIX, PromptKind.NONE
 

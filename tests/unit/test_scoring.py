@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
+from evernorm.memory.scoring import anomaly_map, image_scores, reweighting
 from evernorm.memory.search import NearestRows
-from evernorm.scoring import anomaly_map, image_scores, reweighting
 
 
 def by_hand(patches: np.ndarray, rows: np.ndarray, neighbours: int) -> float:

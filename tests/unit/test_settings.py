@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from evernorm.errors import ParamsError
-from evernorm.params import Params
-from flows.run import with_defaults_of_backbone, with_whole_paths
+from evernorm.params.groups import Params
+from flows.commands.run import with_defaults_of_backbone, with_whole_paths
 
 VIT = "features.backbone=vit_base_patch16_224"
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from evernorm.errors import ParamsError, WeightsError
-from evernorm.params import Device, MaskParams, SamParams, StructureKind
+from evernorm.params.groups import Device, MaskParams, SamParams, StructureKind
 from evernorm.structure.painting import merge_tiny, paint
 from evernorm.structure.sam import SamSegmenter
 from evernorm.structure.sam_sources import generate_masks, load_sam

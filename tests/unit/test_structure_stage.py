@@ -9,13 +9,13 @@ from PIL import Image
 from evernorm.data.experience import Experience
 from evernorm.data.manifest import Manifest
 from evernorm.data.validate import validate
-from evernorm.params import Method, Params, StructureKind
+from evernorm.params.groups import Method, Params, StructureKind
 from evernorm.structure.report import Regions, report, warnings
 from evernorm.structure.segmenter import build_segmenter
 from evernorm.structure.store import load_labels
-from tasks.masks import masks
-from tasks.stage import Paths
-from tasks.structure_pictures import contact_sheet
+from tasks.stages.masks import masks
+from tasks.stages.stage import Paths
+from tasks.tracking.structure_pictures import contact_sheet
 
 
 def test_regions_are_counted_without_the_background():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evernorm.params import MaskParams, SuperpixelParams
+from evernorm.params.groups import MaskParams, SuperpixelParams
 from evernorm.structure.segmenter import build_segmenter
 from evernorm.structure.superpixels import SuperpixelSegmenter
 

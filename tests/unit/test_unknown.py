@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evernorm.memory.keys import key_distances
-from evernorm.unknown import UnknownRule, unknown_figures
+from evernorm.memory.unknown import UnknownRule, unknown_figures
 
 # From the keys of class 0 the nearest other class is 2 at 4; from 1 it is 0 at 9; from 2 it is 1 at 2.
 BETWEEN = np.array([[0, 16, 4], [9, 0, 25], [5, 2, 0]], np.float32)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from evernorm.errors import ParamsError, StateError
 from evernorm.features.preprocess import Preprocess
 from evernorm.features.weights import RANDOM, load_weights
-from evernorm.params import Device, FeatureParams
+from evernorm.params.groups import Device, FeatureParams
 
 if TYPE_CHECKING:
     import torch

@@ -9,10 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evernorm.features.backbone import Backbone
-
-Progress = Callable[[int, int], None]
-Read = Callable[[int], npt.NDArray[np.uint8]]
-Floats = npt.NDArray[np.float32]
+from evernorm.types import Floats, Progress, Read
 
 MEMORY_LIMIT = 2 << 30  # bytes of an array held in memory; more goes to an unlinked file, memory-mapped
 

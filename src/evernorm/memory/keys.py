@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evernorm.memory.search import Floats, Indices, euclidean
+from evernorm.memory.search import euclidean
+from evernorm.types import Floats, Indices
 
 if TYPE_CHECKING:
     import torch

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from evernorm.features.extract import Progress
 from evernorm.files import read_arrays, write_arrays
-from evernorm.scoring import reweighting
+from evernorm.memory.scoring import reweighting
+from evernorm.types import Floats, Progress
 
 if TYPE_CHECKING:
     import torch
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

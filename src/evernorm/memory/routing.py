@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evernorm.memory.search import Floats, Indices, NearestRows
-from evernorm.params import Routing
+from evernorm.memory.search import NearestRows
+from evernorm.params.groups import Routing
+from evernorm.types import Floats, Indices
 
 _SLACK = 1e-5  # relative; sums in another order may differ by this much
 

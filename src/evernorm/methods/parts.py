@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from evernorm.params import Method
+from evernorm.params.groups import Method
 
 
 @dataclass(frozen=True)

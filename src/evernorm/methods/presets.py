@@ -4,11 +4,11 @@ from pathlib import Path
 
 from evernorm.errors import StateError
 from evernorm.files import read_json
-from evernorm.methods.comparisons import FineTune, Joint, Separate
-from evernorm.methods.memory_detector import MemoryDetector
-from evernorm.methods.patchcore_cl import PatchCoreCL
-from evernorm.methods.ucad import Ucad
-from evernorm.params import Device, Method
+from evernorm.methods.memory.base import MemoryDetector
+from evernorm.methods.memory.baselines import FineTune, Joint, Separate
+from evernorm.methods.memory.patchcore_cl import PatchCoreCL
+from evernorm.methods.memory.ucad import Ucad
+from evernorm.params.groups import Device, Method
 
 DETECTORS: dict[Method, type[MemoryDetector]] = {
     detector.method: detector for detector in (PatchCoreCL, Separate, Joint, FineTune, Ucad)

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from evernorm.params import StructureKind
+from evernorm.params.groups import StructureKind
 
 SCHEMA = 1
 REPORT = "report.json"

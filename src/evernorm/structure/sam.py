@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evernorm.errors import WeightsError
-from evernorm.params import SamParams
+from evernorm.params.groups import SamParams
 from evernorm.structure.painting import least_pixels, merge_tiny, paint
 from evernorm.structure.sam_sources import WAYS, Generate, segment_anything, transformers_sam
 

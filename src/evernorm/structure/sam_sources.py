@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evernorm.errors import ParamsError, WeightsError
-from evernorm.params import SamParams
+from evernorm.params.groups import SamParams
 
 if TYPE_CHECKING:
     import torch

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from evernorm.params import Device, MaskParams, StructureKind
+from evernorm.params.groups import Device, MaskParams, StructureKind
 
 
 class Segmenter(Protocol):

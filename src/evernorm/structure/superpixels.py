@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from evernorm.params import SuperpixelParams
+from evernorm.params.groups import SuperpixelParams
 from evernorm.structure.grid import nearest
 from evernorm.structure.painting import as_labels, least_pixels
 

@@ -1,0 +1,242 @@
+"""The command `evernorm`. Heavy packages are imported by the command that needs them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evernorm.errors import EvernormError, ParamsError
+
+app = typer.Typer(
+    help="Detects defects in product images; learns one class after another and forgets none.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Where the stream is learned and kept.")]
+DataOption = Annotated[Path, typer.Option("--data", help="A folder of classes.")]
+OrderOption = Annotated[str | None, typer.Option(help="Classes in the order to learn them, a,b,c.")]
+TableOption = Annotated[
+    Path | None, typer.Option(help="Where table and summaries go; default: in the workspace.")
+]
+SettingsOption = Annotated[
+    list[str] | None, typer.Option("--set", help="A parameter, group.key=value; repeatable.")
+]
+ReasonOption = Annotated[str, typer.Option(help="Why, in a line; kept with the record.")]
+PIPELINE = {
+    "boto3",
+    "botocore",
+    "dvc",
+    "mlflow",
+    "prefect",
+    "httpx",
+    "matplotlib",
+    "pandas",
+    "psutil",
+    "ruamel",
+    "ruamel.yaml",
+}
+DEFAULT_WORKSPACE = Path("evernorm-workspace")
+
+
+def main() -> None:
+    """Run the command; an error of the user's is told without a traceback."""
+    try:
+        app()
+    except EvernormError as error:
+        sys.exit(f"evernorm: {error}")
+    except ModuleNotFoundError as error:
+        if error.name not in PIPELINE:
+            raise
+        sys.exit(
+            f"evernorm: this needs the pipeline ({error.name} is missing): pip install 'evernorm[pipeline,lite0]'"
+        )
+    except KeyboardInterrupt:
+        sys.exit("evernorm: stopped; the same command goes on from the last finished stage")
+
+
+@app.command()
+def learn(
+    data: Annotated[
+        Path, typer.Option("--data", help="A folder of classes (MVTec AD, VisA, BTAD, BMAD or plain).")
+    ],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    order: Annotated[
+        str | None, typer.Option(help="Classes in the order to learn them, a,b,c. Default: all, by name.")
+    ] = None,
+    settings: SettingsOption = None,
+    summary: Annotated[Path | None, typer.Option(help="Also write the summary as JSON.")] = None,
+) -> None:
+    """Learn the classes of a folder, one after another."""
+    from flows.commands.run import learn_folder
+
+    learn_folder(data, workspace, _names(order), settings or [], summary)
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    out: Annotated[Path | None, typer.Option(help="Write a heat map picture of each image here.")] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    bank: Annotated[
+        Path | None, typer.Option(help="A stored bank instead of the workspace's champion.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Judge images with the champion: class, score, outlier probability, decision, heat map."""
+    from flows.commands.answer import predict_files
+
+    predict_files(images, out, workspace, bank, as_json)
+
+
+@app.command()
+def pack(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of one class.")],
+    place: Annotated[
+        str, typer.Argument(metavar="DEST", help="An inbox: a directory or s3://bucket/prefix.")
+    ],
+) -> None:
+    """Deliver a class into an inbox, whole and with its hashes."""
+    from flows.commands.pack import pack_class
+
+    pack_class(folder, place)
+
+
+@app.command()
+def watch(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    inbox: Annotated[
+        str | None, typer.Option(help="A directory or s3://bucket/prefix; kept in params.yaml.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Look now, and no more.")] = False,
+    settings: SettingsOption = None,
+) -> None:
+    """Learn the classes that arrive in an inbox, on the schedule of params.yaml."""
+    from flows.commands.arrive import watch_on_schedule, watch_once
+
+    (watch_once if once else watch_on_schedule)(workspace, inbox, settings or [])
+
+
+@app.command()
+def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """Say what the bank knows, class by class."""
+    from flows.commands.answer import show_status
+
+    show_status(workspace)
+
+
+@app.command()
+def forget(
+    name: Annotated[str, typer.Argument(metavar="CLASS", help="The class to forget.")],
+    reason: ReasonOption,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Remove a class from the bank, as if it had never been learned."""
+    from flows.commands.run import forget_in_workspace
+
+    forget_in_workspace(workspace, name, reason)
+
+
+@app.command()
+def promote(
+    version: Annotated[int, typer.Argument(help="The version to make champion.")],
+    reason: ReasonOption,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Make a version champion, whatever the gate said of it."""
+    from flows.commands.run import promote_in_workspace
+
+    promote_in_workspace(workspace, str(version), reason)
+
+
+@app.command()
+def rollback(reason: ReasonOption, workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """Make the champion before the present one champion again."""
+    from flows.commands.run import roll_back_in_workspace
+
+    roll_back_in_workspace(workspace, reason)
+
+
+@app.command()
+def history(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[CLASS]", help="A class; without it, the champions.")
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Say who was champion when, or when a class was learned, from which data, and what served it."""
+    from flows.commands.history import show_history
+
+    show_history(workspace, name)
+
+
+@app.command()
+def audit(
+    version: Annotated[
+        str, typer.Argument(metavar="[VERSION|ALIAS]", help="A registered version.")
+    ] = "champion",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with the lineage drawn.")] = None,
+) -> None:
+    """Compare a version with every byte it came from; status 0: clean, 1: findings, 2: could not check."""
+    from flows.commands.audit import audit_version
+
+    raise typer.Exit(audit_version(version, workspace, as_json, html))
+
+
+@app.command()
+def compare(
+    data: DataOption,
+    workspace: WorkspaceOption = Path("evernorm-comparison"),
+    order: OrderOption = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter all methods share; repeatable.")
+    ] = None,
+    out: TableOption = None,
+) -> None:
+    """Learn the same stream with every method and print them side by side."""
+    from flows.commands.compare import compare_methods
+
+    compare_methods(data, workspace, _names(order), settings or [], out)
+
+
+@app.command()
+def ablate(
+    data: DataOption,
+    workspace: WorkspaceOption = Path("evernorm-ablation"),
+    order: OrderOption = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter all variants share; repeatable.")
+    ] = None,
+    tables: Annotated[
+        str, typer.Option(help="6: prompts, 7: rows, 8: feature level, training: how prompts are trained.")
+    ] = "6,7,8,training",
+    seeds: Annotated[str, typer.Option(help="Seeds of the training, a,b,c.")] = "0",
+    out: TableOption = None,
+) -> None:
+    """Learn the same stream with UCAD and with parts of it changed or left out, and print a table."""
+    from flows.commands.ablate import ablate as run_ablation
+
+    numbers = [int(seed) for seed in _names(seeds) or [] if seed.isdecimal()]
+    if not numbers or len(numbers) != len(_names(seeds) or []):
+        raise ParamsError(f"--seeds {seeds!r}: expected numbers, as in 0,1,2")
+    run_ablation(data, workspace, _names(order), settings or [], _names(tables) or [], numbers, out)
+
+
+@app.command()
+def demo(folder: Annotated[Path, typer.Option(help="Where the demo lives.")] = Path("demo")) -> None:
+    """Learn four classes one after another, from nothing, in a few minutes."""
+    from flows.commands.demo import run_demo
+
+    run_demo(folder)
+
+
+def _names(order: str | None) -> list[str] | None:
+    return [name.strip() for name in order.split(",") if name.strip()] if order else None
+
+
+if __name__ == "__main__":
+    main()

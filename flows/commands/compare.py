@@ -1,0 +1,81 @@
+"""The methods side by side on the same classes: the papers' tables, on one's own images."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from evernorm.files import write_bytes
+from evernorm.params.groups import Method
+from flows.commands.environment import prepare
+
+if TYPE_CHECKING:
+    from tasks.tracking.summary import Summary
+
+
+def compare_methods(
+    data: Path, root: Path, order: list[str] | None, settings: list[str], out: Path | None
+) -> None:
+    """Learn the stream with every method in one workspace and print the table.
+
+    DVC's run cache keeps each method's results, so a second call, and going back to a method, costs little.
+
+    Args:
+        data: A folder of classes.
+        root: The workspace.
+        order: The stream; all classes by name where None.
+        settings: Parameters that all methods share.
+        out: Where the summaries go as ``<method>.json``, and the table as ``table.txt``.
+    """
+    prepare(root)
+    from flows.commands.run import learn_folder
+
+    out = out or root / "comparison"
+    methods = (Method.SEPARATE, Method.JOINT, Method.FINETUNE, Method.UCAD, Method.PATCHCORE_CL)
+    for method in methods:
+        Console(stderr=True).rule(method.value)
+        learn_folder(data, root, order, [*settings, f"method={method.value}"], out / f"{method.value}.json")
+
+    from tasks.tracking.summary import (
+        Summary,  # loads Prefect, which looks for its home when it is imported
+    )
+
+    summaries = {m: Summary.model_validate_json((out / f"{m.value}.json").read_bytes()) for m in methods}
+    table = Table(
+        "method", "class told", *_COLUMNS, "bank MB", title="Means over classes after the last experience"
+    )
+    for method, summary in summaries.items():
+        if method is Method.SEPARATE:
+            table.add_row(method.value, "yes", *_cells(summary, told=True), f"{summary.bank_bytes / 1e6:.1f}")
+        table.add_row(method.value, "no", *_cells(summary, told=False), f"{summary.bank_bytes / 1e6:.1f}")
+    console = Console(record=True, width=140)
+    console.print(table)
+    write_bytes(out / "table.txt", console.export_text().encode())
+
+
+_COLUMNS = (
+    "image AUROC",
+    "image F1",
+    "pooled AUROC",
+    "pixel AUROC",
+    "pixel AP",
+    "AUPRO",
+    "forgetting",
+    "routing",
+)
+
+
+def _cells(summary: "Summary", *, told: bool) -> list[str]:
+    mean = summary.oracle if told else summary.mean
+    values = [
+        mean.image_auroc,
+        mean.image_f1max,
+        None if told else summary.pooled.image_auroc,
+        mean.pixel_auroc,
+        mean.pixel_ap,
+        mean.pixel_aupro,
+        None if told else summary.forgetting.chaudhry,
+        None if told else summary.routing_accuracy,
+    ]
+    return ["–" if value is None else f"{value:.3f}" for value in values]

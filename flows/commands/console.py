@@ -1,0 +1,140 @@
+"""What a person reads while a stream is learned, and at the end."""
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tasks.tracking.gate import Decision
+from tasks.tracking.registry import MODEL
+from tasks.tracking.summary import Figure, Summary
+from tasks.workspace.pipeline import StageRun
+
+
+class Reporter:
+    """One line when an experience begins, one when it ends, with what is left."""
+
+    def __init__(self, total: int) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.total = total
+        self.done = 0
+        self.worked: list[float] = []
+
+    def begin(self, name: str) -> None:
+        """An experience begins."""
+        self.console.print(f"[bold]\\[{self.done + 1}/{self.total}] {name}[/bold]")
+
+    def end(self, ran: Sequence[StageRun], decision: Decision | None, seconds: float) -> None:
+        """An experience has ended; with a version of the bank, if it made one."""
+        self.done += 1
+        took = " · ".join(f"{stage.stage} {stage.seconds or 0:.1f} s" for stage in ran) or "up to date"
+        left = ""
+        if ran:
+            self.worked.append(seconds)
+            if self.done < self.total:
+                mean = sum(self.worked) / len(self.worked)
+                left = f" · about {_duration((self.total - self.done) * mean)} left"
+        self.console.print(f"      {took}{left}", style="dim", soft_wrap=True)
+        if decision is not None:
+            refused = f": {'; '.join(decision.reasons)}" if decision.reasons else ""
+            self.console.print(
+                f"      {MODEL} version {decision.version} {decision.alias}{refused}",
+                soft_wrap=True,
+                markup=False,
+            )
+
+
+def show(summary: Summary, console: Console) -> None:
+    """Print the summary."""
+    console.print()
+    console.print(_matrix(summary))
+    console.print(_classes(summary))
+    forgetting = summary.forgetting
+    lines = [
+        ("pooled image AUROC, one threshold", _figure(summary.pooled.image_auroc)),
+        ("mean image AUROC, true class given", _figure(summary.oracle.image_auroc)),
+        (
+            "forgetting",
+            f"{_figure(forgetting.chaudhry)} (Chaudhry) · {_figure(forgetting.relative_percent)} % (relative) · "
+            f"{_figure(forgetting.mtrmb)} (MTRMB)",
+        ),
+        ("routing accuracy", _figure(summary.routing_accuracy)),
+        ("false alarms on good test images", _percent(summary.mean.false_alarm_rate)),
+        ("bank", f"{summary.bank_bytes / 1e6:.1f} MB"),
+        ("time", " · ".join(f"{name} {_duration(stage.seconds)}" for name, stage in summary.stages.items())),
+        (
+            "registered",
+            f"{summary.registered.name} version {summary.registered.version} ({summary.registered.alias})",
+        ),
+    ]
+    if summary.unknown:
+        rates = summary.unknown
+        called = f"{_percent(rates.good_rate)} of good, {_percent(rates.defective_rate)} of defective images"
+        lines[4:4] = [
+            ("left-out classes called unknown", _percent(rates.recognised)),
+            ("learned classes called unknown", called),
+        ]
+    table = Table.grid(padding=(0, 2))
+    for name, value in lines:
+        table.add_row(Text(name, style="dim"), value)
+    console.print(table)
+
+
+def _matrix(summary: Summary) -> Table:
+    table = _table("Image AUROC of each class (across) after each experience (down)")
+    table.add_column("after", no_wrap=True)
+    for number in range(1, len(summary.classes) + 1):  # numbers, so that many classes fit on a line
+        table.add_column(str(number), justify="right", no_wrap=True)
+    for number, row in enumerate(summary.matrix.image_auroc, 1):
+        table.add_row(f"{number} {summary.classes[number - 1]}", *[_figure(value, "") for value in row])
+    return table
+
+
+def _classes(summary: Summary) -> Table:
+    table = _table("After the last experience (F1 all: if everything were called defective)")
+    columns = {
+        "image\nAUROC": "image_auroc",
+        "image\nAP": "image_ap",
+        "image\nF1": "image_f1max",
+        "F1\nall": "trivial_f1",
+        "pixel\nAUROC": "pixel_auroc",
+        "pixel\nAP": "pixel_ap",
+        "\nAUPRO": "pixel_aupro",
+    }
+    table.add_column("class", no_wrap=True)
+    for title in (*columns, "false\nalarms", "\nfound"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, figures in [*summary.per_class.items(), ("mean", summary.mean)]:
+        values = [_figure(getattr(figures, field)) for field in columns.values()]
+        if name == "mean":
+            table.add_section()
+        table.add_row(name, *values, _percent(figures.false_alarm_rate), _percent(figures.detection_rate))
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title,
+        min_width=min(len(title) + 2, 78),
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+
+
+def _figure(value: Figure, missing: str = "–") -> str:
+    return missing if value is None else f"{value:.3f}"
+
+
+def _percent(value: Figure) -> str:
+    return "–" if value is None else f"{100 * value:.1f}%"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 99:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"

@@ -1,0 +1,222 @@
+"""What a score means in its class: standardised, as an outlier probability, as a p-value, as a decision.
+
+Everything follows from how the class's normal training images score when each is left out of the memory
+(`memory.leave_one_out`), at the size at which the memory is now read.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evernorm.calibration.evt import WeibullTail, fit_high
+from evernorm.errors import FitError, StateError
+from evernorm.files import check_schema, read_arrays, read_json, write_arrays, write_json
+from evernorm.memory.leave_one_out import TrainingScores
+from evernorm.params.groups import WeibullParams
+from evernorm.types import Doubles
+
+SCHEMA = 1
+MIN_IMAGES = 5  # fewer scores than this have no tail
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The reading of a class's scores at one memory size.
+
+    Attributes:
+        size: Rows of memory that the training scores were taken with.
+        scores: float32 ``[n]``, training scores, ascending.
+        mean: Mean training score.
+        std: Standard deviation of the training scores.
+        unit: Median training score; the tail is fitted on scores divided by it.
+        patch_mean: Mean training patch distance.
+        patch_std: Standard deviation of the training patch distances.
+        tail: The Weibull tail.
+        threshold: Score beyond which an image is called anomalous.
+    """
+
+    size: int
+    scores: npt.NDArray[np.float32]
+    mean: float
+    std: float
+    unit: float
+    patch_mean: float
+    patch_std: float
+    tail: WeibullTail
+    threshold: float
+
+    def standardise(self, score: npt.ArrayLike) -> Doubles:
+        """(score − mean) / std, comparable between classes: one threshold serves all of them."""
+        return (np.asarray(score, np.float64) - self.mean) / self.std
+
+    def standardise_map(self, distances: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """(distance − mean) / std of patch distances, comparable between classes."""
+        return (distances - np.float32(self.patch_mean)) / np.float32(self.patch_std)
+
+    def probability(self, score: npt.ArrayLike) -> Doubles:
+        """Outlier probability: the Weibull tail's `w_score`. Nearly 0 below the tail, so it does not rank there."""
+        return self.tail.w_score(np.asarray(score, np.float64) / self.unit)
+
+    def p_value(self, score: npt.ArrayLike) -> Doubles:
+        """How often a normal image scores at least this high.
+
+        Within the tail: the tail's share of the training images times 1 − `w_score`; below it: the share
+        of training images that score at least as high. Never increases with the score.
+        """
+        values = np.asarray(score, np.float64)
+        below = (len(self.scores) - np.searchsorted(self.scores, values, side="left")) / len(self.scores)
+        within = self.tail.size / len(self.scores) * (1 - self.probability(values))
+        return np.where(values >= self.tail.minimum * self.unit, within, below)
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the scores, as plain values."""
+        return {
+            **{key: value for key, value in vars(self).items() if key not in {"scores", "tail"}},
+            "tail": self.tail.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class RoutingTail:
+    """How far from the keys of a class its own images can be (`memory.keys`); what is farther is unknown.
+
+    Attributes:
+        unit: Median distance of a training image to the keys of the others; the tail is fitted on distances
+            divided by it.
+        tail: The Weibull tail.
+        threshold: Distance beyond which an image shows no class the bank knows.
+    """
+
+    unit: float
+    tail: WeibullTail
+    threshold: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"unit": self.unit, "tail": self.tail.to_json(), "threshold": self.threshold}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "RoutingTail":
+        """Rebuild from plain values."""
+        return cls(values["unit"], WeibullTail(**values["tail"]), values["threshold"])
+
+
+class Calibrations:
+    """A class's calibrations for every memory size, largest first, and that of its routing distances if it has keys."""
+
+    def __init__(self, steps: list[Calibration], routing: RoutingTail | None = None) -> None:
+        self.steps = steps
+        self.routing = routing
+
+    def at(self, rows: int) -> Calibration:
+        """The calibration for a memory of `rows` rows: the largest size that is not larger.
+
+        A smaller memory scores a little higher, so a step that does not fit exactly errs towards fewer
+        false alarms.
+        """
+        return next((step for step in self.steps if step.size <= rows), self.steps[-1])
+
+    def save(self, folder: Path) -> None:
+        """Write ``weibull.json`` and ``scores.safetensors``."""
+        write_arrays(folder / "scores.safetensors", {f"{step.size:08d}": step.scores for step in self.steps})
+        record: dict[str, Any] = {"schema": SCHEMA, "steps": [step.to_json() for step in self.steps]}
+        if self.routing is not None:
+            record["routing"] = self.routing.to_json()
+        write_json(folder / "weibull.json", record)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Calibrations":
+        """Read them back.
+
+        Raises:
+            StateError: Missing, damaged, or of another schema.
+        """
+        record = check_schema(read_json(folder / "weibull.json"), SCHEMA, folder)
+        scores = read_arrays(folder / "scores.safetensors")
+        try:
+            steps = [
+                Calibration(
+                    **{**step, "tail": WeibullTail(**step["tail"]), "scores": scores[f"{step['size']:08d}"]}
+                )
+                for step in record["steps"]
+            ]
+            routing = RoutingTail.from_json(record["routing"]) if "routing" in record else None
+            return cls(steps, routing)
+        except (KeyError, TypeError) as error:
+            raise StateError(
+                f"{folder} lacks or has too much: {error}; restore it with `dvc checkout`"
+            ) from error
+
+
+def calibrate(training: TrainingScores, params: WeibullParams) -> Calibrations:
+    """Fit every size that has enough training scores.
+
+    Raises:
+        FitError: Not even the full memory can be calibrated; says why.
+    """
+    steps: list[Calibration] = []
+    for size, row, patch_mean, patch_std in zip(
+        training.sizes, training.scores, training.patch_mean, training.patch_std, strict=True
+    ):
+        scores = np.sort(row[np.isfinite(row)])
+        if len(scores) < MIN_IMAGES:
+            if not steps:
+                raise FitError(
+                    f"only {len(scores)} training images can be scored without their own patches; "
+                    f"calibration needs at least {MIN_IMAGES}"
+                )
+            break
+        steps.append(_fit(int(size), scores, float(patch_mean), float(patch_std), params))
+    return Calibrations(steps, None if training.routing is None else _fit_routing(training.routing, params))
+
+
+def _fit_routing(distances: npt.NDArray[np.float32], params: WeibullParams) -> RoutingTail:
+    kept = np.sort(distances[np.isfinite(distances)])
+    if len(kept) < MIN_IMAGES or kept[0] == kept[-1]:
+        raise FitError(
+            f"{len(kept)} training images can be compared with the keys of the others, at distances from "
+            f"{kept.min(initial=np.inf):g} to {kept.max(initial=-np.inf):g}; at least {MIN_IMAGES} different ones are needed"
+        )
+    unit = float(np.median(kept))
+    tail = _tail(kept, unit, params)
+    return RoutingTail(unit, tail, _threshold(kept, unit, tail, params.false_unknown_rate))
+
+
+def _tail(values: npt.NDArray[np.float32], unit: float, params: WeibullParams) -> WeibullTail:
+    count = max(MIN_IMAGES, round(params.tail_fraction * len(values)))
+    return fit_high(values.astype(np.float64) / unit, min(count, len(values)), params.engine)
+
+
+def _fit(
+    size: int, scores: npt.NDArray[np.float32], patch_mean: float, patch_std: float, params: WeibullParams
+) -> Calibration:
+    unit = float(np.median(scores))
+    std = float(scores.std(dtype=np.float64))
+    if unit <= 0 or std <= 0 or patch_std <= 0:
+        raise FitError(
+            f"the {len(scores)} training images score alike (median {unit:g}, standard deviation {std:g}): they are "
+            f"copies of one another; calibration needs different images"
+        )
+    tail = _tail(scores, unit, params)
+    return Calibration(
+        size=size,
+        scores=scores,
+        mean=float(scores.mean(dtype=np.float64)),
+        std=std,
+        unit=unit,
+        patch_mean=patch_mean,
+        patch_std=patch_std,
+        tail=tail,
+        threshold=_threshold(scores, unit, tail, params.false_alarm_rate),
+    )
+
+
+def _threshold(scores: npt.NDArray[np.float32], unit: float, tail: WeibullTail, rate: float) -> float:
+    """The score whose p-value is the false-alarm rate asked for."""
+    share = tail.size / len(scores)
+    if rate < share:
+        return unit * max(float(tail.quantile(1 - rate / share)), tail.minimum)
+    return float(np.quantile(scores, 1 - rate, method="higher"))

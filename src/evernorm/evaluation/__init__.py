@@ -1,0 +1,1 @@
+"""R[t, ·]: what a detector answers on every test image."""

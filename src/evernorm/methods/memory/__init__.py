@@ -1,0 +1,1 @@
+"""Methods that remember patch features."""

@@ -1,0 +1,1 @@
+"""Every parameter: its default, its range, its file."""

@@ -1,0 +1,1 @@
+"""What adapts a frozen backbone to a class: prompts and their training."""

@@ -1,0 +1,280 @@
+"""Training the prompts of one class on its normal images (UCAD, structure-based contrastive learning).
+
+Nothing but the prompt gets a gradient, all in full precision. What lies before the first prompted block is
+computed once and kept, so an epoch is the forward and backward passes from there and little else. After
+every epoch the state can be stored, and a run that was killed goes on from it with the same result.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evernorm.errors import FitError, StateError
+from evernorm.features.extract import collect
+from evernorm.files import read_arrays, read_json, write_arrays, write_json
+from evernorm.params.groups import PromptKind, Stopping
+from evernorm.prompts.contrastive import structure_loss
+from evernorm.prompts.prompt import Prompt
+from evernorm.prompts.prompted import Begun, PromptedBackbone
+from evernorm.types import Floats, Indices, Progress, Read
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_COMPARED, _SAMPLE = 32, 2048  # training images, and patches of them, that held-out patches are compared with
+_LEAST_HELD_OUT = 2
+
+
+@dataclass
+class History:
+    """What happened in each epoch.
+
+    Attributes:
+        loss: Mean training loss of each epoch.
+        held_out: Criterion on held-out images before the first epoch and after each; empty for `last`.
+        kept: Epochs of training in the prompt that is kept; 0: the values it began with (`first_values`).
+    """
+
+    loss: list[float] = field(default_factory=list)
+    held_out: list[float] = field(default_factory=list)
+    kept: int = 0
+
+
+def train_prompt(
+    network: PromptedBackbone,
+    read: Read,
+    labels: Sequence[Indices],
+    seed: int,
+    *,
+    at_once: int = 4,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Prompt, History]:
+    """Train the prompt of one class.
+
+    On CUDA some gradients are summed in no fixed order, so that results differ in the last bits.
+
+    Memory: the state of every image at the first prompted block (`extract.collect`), and the graph of `at_once`
+    images, with several arrays of P² values each for the loss.
+
+    Args:
+        network: The frozen backbone; its `params` say how to train.
+        read: Image number → uint8 ``[H, W, 3]``.
+        labels: For each image, int64 ``[P]``, the part each patch belongs to.
+        seed: Order of the images, choice of the held-out ones, first values of a prefix.
+        at_once: Images a pass; changes speed, and results only in the last bits.
+        checkpoint: A folder for the state after each epoch; what is there is continued.
+        progress: Called with (epochs done, epochs in all).
+
+    Raises:
+        FitError: Too few images, or a loss or gradient that is no number any more.
+        StateError: The checkpoint is damaged, or belongs to other prompts.
+    """
+    training = _Training(network, read, labels, seed, at_once)
+    if checkpoint is not None:
+        training.restore(checkpoint)
+    for epoch in range(len(training.history.loss), network.params.epochs):
+        if training.exhausted:
+            break
+        training.run_epoch(epoch)
+        if checkpoint is not None:
+            training.store(checkpoint)
+        if progress:
+            progress(epoch + 1, network.params.epochs)
+    return training.best, training.history
+
+
+def first_values(network: PromptedBackbone, seed: int) -> dict[int, Floats]:
+    """Prompts to begin with: zeros to add, which change nothing; a prefix is drawn (N(0, 0.02²)), as equal ones stay equal."""
+    rng = np.random.default_rng([seed, 0])
+    if network.params.kind is PromptKind.ADDITIVE:
+        return {block: np.zeros(shape, np.float32) for block, shape in network.shapes.items()}
+    return {block: rng.normal(0, 0.02, shape).astype(np.float32) for block, shape in network.shapes.items()}
+
+
+class _Training:
+    """The state between epochs: prompt, Adam's moments, history, the best prompt so far."""
+
+    def __init__(
+        self, network: PromptedBackbone, read: Read, labels: Sequence[Indices], seed: int, at_once: int
+    ) -> None:
+        import torch
+
+        self.network, self.params = network, network.params
+        self.seed, self.at_once = seed, at_once
+        self.labels = torch.from_numpy(np.stack(labels))
+        self.states = _Cache(network, read, len(labels), at_once)
+        self.train, self.held_out = self._split(len(labels))
+        self.prompt = {
+            block: torch.from_numpy(value).to(network.backbone.device).requires_grad_()
+            for block, value in first_values(network, seed).items()
+        }
+        self.optimizer = torch.optim.Adam(self.prompt.values(), lr=self.params.learning_rate)
+        self.history = History()
+        self.best = self._snapshot()
+        if len(self.held_out):
+            self.history.held_out.append(self._criterion())
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether held-out images have not gained for `patience` epochs."""
+        waited = len(self.history.loss) - self.history.kept
+        return len(self.held_out) > 0 and waited >= self.params.patience
+
+    def run_epoch(self, epoch: int) -> None:
+        """One pass over the training images, in an order drawn from seed and epoch."""
+        import torch
+
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.train)
+        total = 0.0
+        for start in range(0, len(order), self.params.batch_size):
+            chosen = order[start : start + self.params.batch_size]
+            self.optimizer.zero_grad()
+            # The gradient of a batch is the sum of its parts' gradients; small passes suit a CPU's cache.
+            for part in _parts(chosen, self.at_once):
+                loss = self._loss(part)
+                total += self._finite("loss", loss, epoch) * len(part)
+                (loss * (len(part) / len(chosen))).backward()  # type: ignore[no-untyped-call]
+            norm = torch.nn.utils.clip_grad_norm_(self.prompt.values(), self.params.clip)
+            self._finite("gradient", norm, epoch)
+            self.optimizer.step()
+        self.history.loss.append(total / len(order))
+        if not len(self.held_out):
+            self._keep(epoch + 1)
+            return
+        value = self._criterion()
+        if value < min(self.history.held_out):
+            self._keep(epoch + 1)
+        self.history.held_out.append(value)
+
+    def _finite(self, what: str, value: "Tensor", epoch: int) -> float:
+        if not math.isfinite(value.item()):
+            raise FitError(
+                f"the prompt's {what} is {value.item()} in epoch {epoch + 1}; lower prompts.learning_rate "
+                f"({self.params.learning_rate:g}) or raise prompts.temperature ({self.params.temperature:g})"
+            )
+        return value.item()
+
+    def store(self, folder: Path) -> None:
+        """Write the state; the history, whose length is the epoch, comes last and names it."""
+        epoch = len(self.history.loss)
+        arrays: dict[str, npt.NDArray[Any]] = {
+            f"best.{name}": value for name, value in self.best.arrays().items()
+        }
+        for block, parameter in self.prompt.items():
+            moments = self.optimizer.state[parameter]
+            arrays[f"prompt.{block}"] = parameter.detach().cpu().numpy()
+            arrays |= {f"{name}.{block}": moments[name].cpu().numpy() for name in _MOMENTS}
+        write_arrays(folder / f"epoch-{epoch:04d}.safetensors", arrays)
+        write_json(folder / "history.json", vars(self.history))
+        (folder / f"epoch-{epoch - 1:04d}.safetensors").unlink(missing_ok=True)
+
+    def restore(self, folder: Path) -> None:
+        """Go on from what `store` wrote, if anything."""
+        if not (folder / "history.json").is_file():
+            return
+        try:
+            self.history = History(**read_json(folder / "history.json"))
+            self._take(read_arrays(folder / f"epoch-{len(self.history.loss):04d}.safetensors"))
+        except (KeyError, TypeError, ValueError, StateError) as error:
+            raise StateError(
+                f"{folder} holds no state of this training ({error}); remove it to train from the beginning"
+            ) from error
+
+    def _take(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        import torch
+
+        best = {
+            name.removeprefix("best."): value for name, value in arrays.items() if name.startswith("best.")
+        }
+        self.best = Prompt.of(self.params.kind, best)
+        if self.best.shapes != self.network.shapes:
+            raise ValueError(f"prompts {self.best.shapes}, expected {self.network.shapes}")
+        with torch.no_grad():
+            for block, parameter in self.prompt.items():
+                parameter.copy_(torch.from_numpy(arrays[f"prompt.{block}"]))
+                moments = {name: torch.from_numpy(arrays[f"{name}.{block}"]) for name in _MOMENTS}
+                step = moments.pop("step").reshape(())  # stays on the CPU
+                on_device = {name: value.to(parameter.device) for name, value in moments.items()}
+                self.optimizer.state[parameter] = {**on_device, "step": step}
+
+    def _split(self, count: int) -> tuple[Indices, Indices]:
+        if self.params.stopping is Stopping.LAST:
+            return np.arange(count), np.arange(0)
+        held_out = max(_LEAST_HELD_OUT, round(self.params.held_out * count))
+        if count - held_out < 1:
+            raise FitError(
+                f"{count} training images are too few to hold {held_out} of them out; set prompts.stopping to last"
+            )
+        shuffled = np.random.default_rng([self.seed, count]).permutation(count)
+        return np.sort(shuffled[held_out:]), np.sort(shuffled[:held_out])
+
+    def _loss(self, chosen: Indices) -> "Tensor":
+        features = self._features(chosen)
+        labels = self.labels[chosen].to(features.device)
+        return structure_loss(features, labels, self.params.loss, self.params.temperature)
+
+    def _features(self, chosen: Indices) -> "Tensor":
+        prompts = {block: value.expand(len(chosen), *value.shape) for block, value in self.prompt.items()}
+        return self.network.resume(self.states.batch(chosen), prompts)
+
+    def _criterion(self) -> float:
+        """The lower, the better the prompt does on held-out normal images."""
+        import torch
+
+        held_out = _parts(self.held_out, self.at_once)
+        with torch.no_grad():
+            if self.params.stopping is Stopping.LOSS:
+                return sum(self._loss(part).item() * len(part) for part in held_out) / len(self.held_out)
+            images = np.random.default_rng([self.seed, 0]).permutation(self.train)[:_COMPARED]
+            seen = torch.cat([self._features(part).flatten(0, 1) for part in _parts(images, self.at_once)])
+            seen = seen[np.random.default_rng([self.seed, 1]).permutation(len(seen))[:_SAMPLE]]
+            nearest, spread = 0.0, 0.0
+            for part in held_out:
+                distances = torch.cdist(self._features(part).flatten(0, 1), seen)
+                nearest += distances.min(dim=1).values.sum().item()
+                spread += distances.mean(dim=1).sum().item()
+            return nearest / spread
+
+    def _keep(self, epochs: int) -> None:
+        self.best, self.history.kept = self._snapshot(), epochs
+
+    def _snapshot(self) -> Prompt:
+        values = {block: value.detach().cpu().numpy().copy() for block, value in self.prompt.items()}
+        return Prompt(self.params.kind, values)
+
+
+def _parts(images: Indices, size: int) -> list[Indices]:
+    return [images[start : start + size] for start in range(0, len(images), size)]
+
+
+class _Cache:
+    """What the images are at the first prompted block, computed once."""
+
+    def __init__(self, network: PromptedBackbone, read: Read, count: int, at_once: int) -> None:
+        self._device = network.backbone.device
+        self._levels: list[int] = []
+
+        def compute(images: list[npt.NDArray[np.uint8]]) -> tuple[Floats, ...]:
+            import torch
+
+            with torch.inference_mode():
+                begun = network.enter(network.backbone.inputs(images))
+            self._levels = list(begun.levels)
+            return tuple(part.cpu().numpy() for part in (begun.state, *begun.levels.values()))
+
+        self._arrays = collect(compute, read, count, at_once)
+
+    def batch(self, chosen: Indices) -> Begun:
+        """The images chosen."""
+        import torch
+
+        state, *levels = (torch.from_numpy(array[chosen]).to(self._device) for array in self._arrays)
+        return Begun(state, dict(zip(self._levels, levels, strict=True)))

@@ -1,0 +1,136 @@
+"""Deliver a class into an inbox: every file, then the manifest that makes it complete."""
+
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from evernorm.data.manifest import Manifest
+from evernorm.data.readers import VISA_TABLE
+from evernorm.data.validate import validate
+from evernorm.errors import DataError, ParamsError
+from evernorm.files import sha256_file
+from tasks.inbox.inbox import MANIFEST, DeliveredFile, DeliveryManifest, told
+from tasks.inbox.storage import WORKERS, FolderStorage, Storage, Stored, open_storage
+from tasks.stages.stage import progress_bar
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What `pack` delivered, and how many of the files were there before."""
+
+    manifest: DeliveryManifest
+    there: int
+
+
+def pack(folder: Path, place: str) -> Packed:
+    """Deliver the class in a folder; interrupted, it goes on when it is run again.
+
+    What an earlier delivery of the class left and this one does not name is removed after the files are sent and
+    before the new manifest takes the place of the old one; until then the two disagree, so that the class is not
+    taken half new. A delivery that is there whole is left as it is, with its time of arrival.
+
+    Args:
+        folder: The class; its name is the class's.
+        place: The inbox, a directory or ``s3://bucket/prefix``.
+
+    Raises:
+        DataError: The class could not be learned, or files that nobody delivered are in its place; nothing was sent.
+        ParamsError: `place` cannot be an inbox for this class.
+        PassingError: The inbox is out of reach.
+        PipelineError: It does not exist or refuses.
+    """
+    folder, storage = folder.resolve(), open_storage(place)
+    _refuse_itself(folder, storage)
+    with progress_bar(f"checking {folder.name}") as progress:
+        records = validate(folder.parent, [folder.name], progress=progress)[folder.name]
+    manifest = _describe(folder, records)
+    wanted = {f"{folder.name}/{file.path}": file for file in manifest.files}
+    stored = storage.objects(folder.name)
+    before = _manifest_before(storage, stored, folder.name)
+    named = {*wanted, f"{folder.name}/{MANIFEST}"}
+    left = _left(storage, stored, named, delivered=before is not None)
+    there = _there(storage, stored, wanted)
+    if left or len(there) < len(wanted) or before != manifest.to_bytes():
+        _send(storage, folder, {key: file for key, file in wanted.items() if key not in there})
+        with ThreadPoolExecutor(WORKERS) as pool:
+            list(pool.map(storage.remove, left))
+        storage.write(f"{folder.name}/{MANIFEST}", manifest.to_bytes())
+    return Packed(manifest, len(there))
+
+
+def _refuse_itself(folder: Path, storage: Storage) -> None:
+    """Delivering a folder onto itself would remove whatever in it is not delivered."""
+    if isinstance(storage, FolderStorage):
+        target = (storage.root / folder.name).resolve()
+        if target.is_relative_to(folder) or folder.is_relative_to(target):
+            raise ParamsError(f"{folder} and the inbox {storage.place} overlap; name another inbox")
+
+
+def _describe(folder: Path, manifest: Manifest) -> DeliveryManifest:
+    """The files that a class consists of."""
+    if manifest.format == "visa":
+        raise DataError(
+            f"{folder.name} is described by {VISA_TABLE}, which is in no class folder and cannot be delivered with "
+            f"one; sort its images into train/good, test/<defect> and ground_truth/<defect>"
+        )
+    files = {record.path: (record.sha256, record.size) for record in manifest.records}
+    files |= {
+        record.mask: (record.mask_sha256 or "", (folder / record.mask).stat().st_size)
+        for record in manifest.records
+        if record.mask
+    }
+    listed = [{"path": path, "sha256": sha256, "size": size} for path, (sha256, size) in files.items()]
+    try:
+        return DeliveryManifest.model_validate({"name": folder.name, "files": listed})
+    except ValidationError as error:
+        raise DataError(f"{folder} cannot be delivered with these names", told(error)) from error
+
+
+def _manifest_before(storage: Storage, stored: Sequence[Stored], name: str) -> bytes | None:
+    """The manifest of the delivery that is in the place of this one, if it is a delivery."""
+    key = f"{name}/{MANIFEST}"
+    if key not in {each.key for each in stored}:
+        return None
+    content = storage.read(key)
+    try:
+        return content if DeliveryManifest.parse(content).name == name else None
+    except DataError:
+        return None
+
+
+def _left(
+    storage: Storage, stored: Sequence[Stored], named: Collection[str], *, delivered: bool
+) -> list[str]:
+    """Keys that this delivery does not name: what an earlier one left, never what somebody else put there."""
+    others = {each.key for each in stored} - set(named)
+    strange = [each.key for each in stored if each.fault or (each.key in others and not delivered)]
+    if strange:
+        raise DataError(
+            f"{storage.place} holds files in the place of this class that were not delivered; remove them, or name "
+            f"another inbox",
+            [repr(key) for key in strange],
+        )
+    return sorted(others)
+
+
+def _there(storage: Storage, stored: Sequence[Stored], wanted: Mapping[str, DeliveredFile]) -> set[str]:
+    """Keys of the files that need not be sent again."""
+    alike = [each.key for each in stored if each.key in wanted and each.size == wanted[each.key].size]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        held = pool.map(lambda key: storage.holds(key, wanted[key].sha256), alike)
+        return {key for key, holds in zip(alike, held, strict=True) if holds}
+
+
+def _send(storage: Storage, folder: Path, files: Mapping[str, DeliveredFile]) -> None:
+    def send(key: str) -> None:
+        source = folder / files[key].path
+        if sha256_file(source) != files[key].sha256:
+            raise DataError(f"{source} was changed while the class was packed; run again")
+        storage.send(source, key, files[key].sha256)
+
+    with progress_bar("sending") as progress, ThreadPoolExecutor(WORKERS) as pool:
+        for done, _ in enumerate(pool.map(send, files), 1):
+            progress(done, len(files))

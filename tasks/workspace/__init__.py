@@ -1,0 +1,1 @@
+"""A workspace: Git, DVC, parameters, data."""

@@ -1,0 +1,70 @@
+"""Bring classes into a workspace: copy and version."""
+
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from evernorm.data.manifest import Manifest
+from evernorm.errors import StateError
+from tasks.workspace.forget import learn_again, refuse_unfinished
+from tasks.workspace.pipeline import track
+from tasks.workspace.workspace import Workspace
+
+
+def bring_in(workspace: Workspace, source: Path, manifests: Mapping[str, Manifest]) -> list[str]:
+    """Copy validated classes into ``data/<class>`` and put them under DVC; return the names that are new or changed.
+
+    A class whose images are already there is left alone; one that was forgotten is so no longer.
+
+    Args:
+        workspace: Where to.
+        source: The folder of classes.
+        manifests: What `evernorm.data.validate` found there.
+
+    Raises:
+        PipelineError: Another class is only half forgotten.
+    """
+    refuse_unfinished(workspace)
+    learn_again(workspace, manifests)
+    changed = [name for name, manifest in manifests.items() if _stored(workspace, name) != manifest]
+    for name in changed:
+        # Without its .dvc file a class counts as not yet added, whatever happens before `track` ends.
+        (workspace.root / "data" / f"{name}.dvc").unlink(missing_ok=True)
+        _copy(source / name, workspace.paths.data(name), manifests[name])
+    # Also what a killed run copied but did not get to add.
+    adding = [
+        name
+        for name in manifests
+        if name in changed or not (workspace.root / "data" / f"{name}.dvc").is_file()
+    ]
+    if adding:
+        track(workspace.root, [workspace.paths.data(name) for name in adding])
+    return adding
+
+
+def _stored(workspace: Workspace, name: str) -> Manifest | None:
+    try:
+        return Manifest.load(workspace.paths.manifest(name))
+    except StateError:
+        return None
+
+
+def _copy(source: Path, target: Path, manifest: Manifest) -> None:
+    """Copy the files a manifest names beside the target, then take its place."""
+    beside = target.with_name(f"{target.name}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    wanted = [path for record in manifest.records for path in (record.path, record.mask) if path]
+
+    def copy(path: str) -> None:
+        (beside / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / path, beside / path)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(copy, wanted))
+    manifest.save(beside / "manifest.json")
+    # What learning depends on: it pins every training image by its hash and says nothing of the test images.
+    manifest.model_copy(update={"records": manifest.train}).save(beside / "train.json")
+    if target.exists():
+        shutil.rmtree(target)
+    beside.rename(target)

@@ -1,0 +1,251 @@
+"""A workspace: a Git and DVC repository of its own, in which a stream is learned."""
+
+import fcntl
+import os
+import subprocess
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import takewhile
+from pathlib import Path
+
+import yaml
+
+from evernorm.errors import PipelineError
+from evernorm.files import START, read_json, write_bytes, write_json
+from evernorm.params.file import load_params, override, parse_params
+from evernorm.params.groups import Params, chain
+from tasks.stages.stage import Paths
+from tasks.workspace.params_edit import write_params
+from tasks.workspace.repository import init_repo, lock_is_whole
+
+MARKER = ".evernorm/workspace.json"
+_IGNORED = "/.evernorm/\n/.prefect/\n/mlflow.db*\n/mlartifacts/\n*.tmp\n"
+ARRIVING = ".evernorm/arriving.json"  # there while a delivery is taken in
+FORGETTING = ".evernorm/forgetting.json"  # there from before the first change until after the last
+UNFINISHED = {ARRIVING: "evernorm watch --once", FORGETTING: "evernorm forget"}
+INBOX = ".evernorm/inbox"  # deliveries are fetched into <name>/<name>, each beside no other
+RECEIVED = "received.json"  # by class, the digest of the delivery it came with
+_STATE = ("dvc.lock", "forgotten.json", RECEIVED)
+_FILES = ("params.yaml", "dvc.yaml", *_STATE, ".gitignore", ".gitattributes", ".dvcignore", ".dvc")
+# Commits are made with nobody there to sign them, and of files that a person's own list may ignore.
+_GIT = {"core.excludesFile": os.devnull, "commit.gpgsign": "false"}
+# What is heavy in these is ignored by the .gitignore files that DVC keeps there.
+FOLDERS = ("data", "masks", "bank", "features", "models", "metrics")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The files of a workspace, its parameters, its lock, its commits."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path) -> "Workspace":
+        """Open an existing workspace.
+
+        Raises:
+            PipelineError: `root` is none.
+        """
+        workspace = cls(root.resolve())
+        if not (workspace.root / MARKER).is_file():
+            raise PipelineError(
+                f"{root} is no evernorm workspace; `evernorm learn --data DIR --workspace {root}` makes one"
+            )
+        return workspace
+
+    @classmethod
+    def open_or_create(cls, root: Path) -> "Workspace":
+        """Open a workspace, or make one in a new or empty directory.
+
+        Raises:
+            PipelineError: The directory holds something else.
+        """
+        workspace = cls(root.resolve())
+        if (workspace.root / MARKER).is_file():
+            return workspace
+        if odd := sorted(set("?{}") & set(str(workspace.root))):
+            raise PipelineError(
+                f"{workspace.root} holds {' and '.join(odd)}, which the addresses of MLflow and DVC cannot; name "
+                f"another folder as --workspace"
+            )
+        if (
+            workspace.root.is_dir()
+            and any(path.name != ".prefect" for path in workspace.root.iterdir())
+            and not workspace._half_made()
+        ):
+            raise PipelineError(f"{root} holds other files; name a new or empty directory as --workspace")
+        workspace._create()
+        return workspace
+
+    @property
+    def paths(self) -> Paths:
+        """Where things are."""
+        return Paths(self.root)
+
+    @property
+    def identity(self) -> str:
+        """A name for this workspace that survives moving it."""
+        return str(read_json(self.root / MARKER)["id"])
+
+    @property
+    def params(self) -> Params:
+        """params.yaml, read afresh."""
+        return load_params(self.root / "params.yaml")
+
+    def learned(self, *, but: str | None = None) -> list[str]:
+        """The classes learned so far, in order; the stream may name more after them.
+
+        Args:
+            but: A class to pass over.
+        """
+        # DVC removes what a stage makes before it runs, and a run may be killed then: what is committed was learned.
+        committed = set(self.git("ls-tree", "--name-only", "HEAD", "metrics/").splitlines())
+        others = (name for name in self.params.order if name != but)
+        return list(
+            takewhile(
+                lambda name: self.paths.metrics(name).is_file() or f"metrics/{name}.json" in committed, others
+            )
+        )
+
+    def configure(self, settings: Iterable[str] = (), order: Iterable[str] | None = None) -> Params:
+        """Write settings (``key=value``) and, if given, the stream into params.yaml; comments stay.
+
+        Raises:
+            ParamsError: Any of it is wrong; nothing is written then.
+        """
+        path = self.root / "params.yaml"
+        old = load_params(path).model_dump(mode="json")
+        new = override(old, settings)
+        if order is not None:
+            new["stream"] = chain(order)
+        params = parse_params(new)
+        if new != old:
+            write_params(path, old, params)
+        return params
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the workspace: DVC allows one process a checkout.
+
+        An operating-system lock rather than a Prefect concurrency slot, because a slot is not given back
+        when its holder is killed.
+
+        Raises:
+            PipelineError: Another process holds it.
+        """
+        path = self.root / ".evernorm" / "lock"
+        with path.open("a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                handle.seek(0)
+                raise PipelineError(
+                    f"process {handle.read().strip() or '?'} is learning in {self.root}; wait for it or stop it"
+                ) from error
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            self._mend()
+            yield
+
+    def commit(self, message: str) -> str:
+        """Commit what describes the state (parameters, locks, metrics); return the commit's hash.
+
+        Makes no empty commit.
+        """
+        self.git("add", "-A", "--", *[name for name in (*_FILES, *FOLDERS) if (self.root / name).exists()])
+        if self.git("diff", "--cached", "--name-only"):
+            self.git("commit", "-q", "-m", message)
+        return self.head
+
+    def committed(self, path: Path) -> bool:
+        """Whether a file is as the last commit has it."""
+        return not self.git("status", "--porcelain", "--", str(path))
+
+    def committed_params(self) -> Params:
+        """params.yaml as it was when the bank was last changed.
+
+        Raises:
+            ParamsError: It is not valid in this version.
+        """
+        return parse_params(yaml.safe_load(self.git("show", "HEAD:params.yaml")))
+
+    def restore(self) -> None:
+        """Go back to the stream and the state of the last commit; other parameters stay as they are."""
+        self.configure(order=self.committed_params().order)
+        known = set(self.git("ls-tree", "--name-only", "HEAD").splitlines())
+        for name in _STATE:
+            if name not in known:
+                (self.root / name).unlink(missing_ok=True)
+        self.git("checkout", "-q", "HEAD", "--", *(known & {*_STATE, *FOLDERS}))
+        # What DVC ignored for a class that is gone is ignored no more.
+        self.git("clean", "-fdq", "--", *FOLDERS)
+
+    @property
+    def head(self) -> str:
+        """The current commit."""
+        return self.git("rev-parse", "HEAD")
+
+    @property
+    def dirty(self) -> bool:
+        """Whether tracked files differ from the commit."""
+        return bool(self.git("status", "--porcelain", "--untracked-files=no"))
+
+    def git(self, *arguments: str) -> str:
+        """Run git here; return what it prints.
+
+        Raises:
+            PipelineError: git failed; with what it said.
+        """
+        # A machine without a Git identity can still learn; a configured one is used.
+        known = subprocess.run(
+            ["git", "config", "user.email"], cwd=self.root, capture_output=True, check=False
+        )
+        identity = (
+            []
+            if known.returncode == 0
+            else ["-c", "user.name=evernorm", "-c", "user.email=evernorm@localhost"]
+        )
+        done = subprocess.run(
+            ["git", *identity, *arguments], cwd=self.root, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise PipelineError(f"git {arguments[0]} failed in {self.root}: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def _mend(self) -> None:
+        """Undo what a run left that was killed while Git or DVC were writing; the workspace is locked."""
+        for lock in ("index.lock", "HEAD.lock"):
+            (self.root / ".git" / lock).unlink(missing_ok=True)
+        if not lock_is_whole(self.root / "dvc.lock"):
+            if "dvc.lock" in self.git("ls-tree", "--name-only", "HEAD").splitlines():
+                self.git("checkout", "-q", "HEAD", "--", "dvc.lock")
+            else:
+                (self.root / "dvc.lock").unlink()
+
+    def _half_made(self) -> bool:
+        """Whether a killed `_create` left this directory."""
+        return (self.root / ".evernorm" / "creating").is_file()
+
+    def _create(self) -> None:
+        write_bytes(self.root / ".evernorm" / "creating", b"")
+        if not (self.root / ".git").is_dir():
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.git("init", "-q", "-b", "main")
+        for key, value in _GIT.items():
+            self.git("config", key, value)
+        init_repo(self.root)
+        for name in ("dvc.yaml", "params.yaml"):
+            write_bytes(self.root / name, files("tasks.workspace").joinpath("templates", name).read_bytes())
+        write_bytes(self.root / ".gitignore", _IGNORED.encode())
+        write_bytes(self.root / ".gitattributes", b"* -text\n")  # DVC hashes what Git checks out
+        for folder in ("data", "metrics"):
+            (self.root / folder).mkdir(exist_ok=True)
+        write_json(self.paths.bank(START, "carry") / "carry.json", {"images": []})
+        write_json(self.paths.bank(START, "evaluation") / "chain.json", {"links": [], "matrix": []})
+        self.commit("An empty stream")
+        write_json(self.root / MARKER, {"schema": 1, "id": uuid.uuid4().hex})
+        (self.root / ".evernorm" / "creating").unlink()
