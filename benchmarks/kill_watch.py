@@ -23,13 +23,13 @@ from typing import Any
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from photos import draw_photos
+from tests.helpers.photos import draw_photos
 
 SETTINGS = (
     "features.image_size=64",
-    "knowledge.budget=150",
+    "patchcore_cl.knowledge.budget=150",
     *(f"gate.{bound}" for bound in ("min_image_auroc=0", "min_routing_accuracy=0", "max_false_alarm_rate=1")),
 )
 CLASSES = ("cloth", "metal")
@@ -129,6 +129,7 @@ def _state(workspace: Path) -> dict[str, Any]:
     from mlflow import MlflowClient
 
     from evernorm.files import sha256_file
+    from tasks.tracking.ownership import Registry
     from tasks.tracking.promotions import standing
 
     def said(*command: str) -> str:
@@ -145,7 +146,7 @@ def _state(workspace: Path) -> dict[str, Any]:
         "unclean": said("git", "status", "--porcelain"),
         "versions": len(client.search_model_versions("name = 'continual-bank'")),
         "runs": sorted(run.data.tags.get("evernorm.class", "stream") for run in runs),
-        "champions": [change.after for change in standing(client)],
+        "champions": [change.after for change in standing(Registry(client, "continual-bank"))],
         "received": json.loads((workspace / "received.json").read_text()),
         "remote": "in sync" in said(sys.executable, "-m", "dvc", "status", "--cloud"),
         "unfinished": (workspace / ".evernorm/arriving.json").exists(),

@@ -16,12 +16,12 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / each) for each in ("helpers", "integration")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from backends import PrefectServer
-from photos import draw_photos
+from tests.helpers.backends import PrefectServer
+from tests.helpers.photos import draw_photos
 
-SETTINGS = ("features.image_size=64", "knowledge.budget=150", "gate.min_image_auroc=0")
+SETTINGS = ("features.image_size=64", "patchcore_cl.knowledge.budget=150", "gate.min_image_auroc=0")
 CLASSES = ("cloth", "metal", "blue")
 
 

@@ -8,7 +8,7 @@ The cost of training is compared with its floor, the forward and backward passes
 seconds of the processor, which other work on the machine does not change.
 
     python benchmarks/prompts.py --data FOLDER [--seeds 3] [--starts 5] [--rows 196 784] [--epochs 25]
-        [--structure superpixels|features] [--set prompts.loss=linear ...] [--classes a,b] [--out FILE]
+        [--structure superpixels|features] [--set ucad.prompts.loss=linear ...] [--classes a,b] [--out FILE]
 """
 
 import argparse
@@ -18,29 +18,32 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from evernorm.data.experience import Experience, TestView
 from evernorm.data.readers import read_classes
 from evernorm.data.validate import validate
 from evernorm.features.backbone import build_backbone
-from evernorm.features.extract import Read, collect
+from evernorm.features.extract import collect
+from evernorm.maps import anomaly_map
 from evernorm.memory.coreset import greedy_k_centre
-from evernorm.memory.scoring import anomaly_map, image_scores
+from evernorm.memory.scoring import image_scores
 from evernorm.memory.search import NearestRows
+from evernorm.methods.memory.ucad import UcadParams
 from evernorm.metrics.image import auroc
 from evernorm.metrics.pixel import PixelMetrics
 from evernorm.params.file import override, parse_params
-from evernorm.params.groups import Params, PromptKind
+from evernorm.params.groups import Params
+from evernorm.params.model import default_params
 from evernorm.prompts.contrastive import structure_loss
+from evernorm.prompts.params import PromptKind
 from evernorm.prompts.prompt import Prompt
 from evernorm.prompts.prompted import PromptedBackbone
 from evernorm.prompts.training import first_values, train_prompt
 from evernorm.structure.grid import to_grid
 from evernorm.structure.segmenter import build_segmenter
+from evernorm.types import Floats, Image, Indices, Read
 
-Floats = npt.NDArray[np.float32]
-Labels = list[npt.NDArray[np.int64]]
+Labels = list[Indices]
 
 
 def main() -> None:
@@ -56,13 +59,14 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="settings", help="a parameter, key=value")
     parser.add_argument("--out", type=Path, help="append every figure here, one JSON object a line")
     options = parser.parse_args()
-    settings = [*options.settings, f"prompts.epochs={options.epochs}"]
-    params = parse_params(override(Params().model_dump(mode="json"), settings))
+    settings = [*options.settings, "method=ucad", f"ucad.prompts.epochs={options.epochs}"]
+    params = parse_params(override(default_params().model_dump(mode="json"), settings))
     names = options.classes.split(",") if options.classes else sorted(read_classes(options.data))
     manifests = validate(options.data, names)
     backbone = build_backbone(params.features)
-    network = PromptedBackbone(backbone, params.prompts)
-    plain = PromptedBackbone(backbone, params.prompts.model_copy(update={"kind": PromptKind.NONE}))
+    prompts = params.own(UcadParams).prompts
+    network = PromptedBackbone(backbone, prompts)
+    plain = PromptedBackbone(backbone, prompts.model_copy(update={"kind": PromptKind.NONE}))
     gains: dict[tuple[int, str], dict[str, list[float]]] = {}
     for name in names:
         train = Experience.of(manifests[name], options.data / name)
@@ -141,10 +145,10 @@ def figures(
 ) -> dict[tuple[int, str], list[float]]:
     """Image AUROC, and pixel AP where there are masks, of each start, by number of rows."""
 
-    def see(images: list[npt.NDArray[np.uint8]]) -> tuple[Floats]:
-        return (network.finish(network.begin(images)[0], [prompt] * len(images)),)
+    def see(images: list[Image]) -> dict[str, Floats]:
+        return {"adapted": network.finish(network.begin(images)[0], [prompt] * len(images))}
 
-    (normal,), (seen,) = collect(see, train.read, len(train), 4), collect(see, test.read, len(test), 4)
+    normal, seen = (collect(see, view.read, len(view), 4)["adapted"] for view in (train, test))
     flat, queries = normal.reshape(-1, normal.shape[2]), seen.reshape(-1, seen.shape[2])
     found: dict[tuple[int, str], list[float]] = {}
     for size in sizes:

@@ -21,12 +21,14 @@ import numpy as np
 from evernorm.data import synthetic
 from evernorm.data.image import read_image
 from evernorm.features.backbone import build_backbone
+from evernorm.maps import anomaly_map
 from evernorm.memory.coreset import greedy_k_centre
 from evernorm.memory.keys import key_distances
+from evernorm.memory.params import Routing
 from evernorm.memory.routing import Routed, route, search
-from evernorm.memory.scoring import anomaly_map, image_scores
+from evernorm.memory.scoring import image_scores
 from evernorm.memory.search import NearestRows
-from evernorm.params.groups import FeatureParams, Routing
+from evernorm.params.groups import FeatureParams
 
 CLASSES = (7, 50, 200)
 KEYS = 196

@@ -7,7 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from evernorm.files import read_arrays, read_json
+from evernorm.files import read_arrays
+from tasks.tracking.matrix import matrix_of
 from tasks.tracking.pictures import accuracy_matrix, example_maps, score_histograms
 from tasks.workspace.workspace import Workspace
 
@@ -20,14 +21,13 @@ def main() -> None:
     workspace = Workspace.open(Path(sys.argv[1] if len(sys.argv) > 1 else "demo/workspace"))
     order = workspace.params.order
     evaluation = workspace.paths.bank(order[-1], "evaluation")
-    metrics = read_json(workspace.paths.metrics(order[-1]))
     outcomes, thresholds = (
         read_arrays(evaluation / f"{name}.safetensors") for name in ("outcomes", "thresholds")
     )
     shutil.rmtree(TARGET, ignore_errors=True)
     TARGET.mkdir(parents=True)
     figures = {
-        "accuracy_matrix": accuracy_matrix(metrics["matrix"]["image_auroc"], order),
+        "accuracy_matrix": accuracy_matrix(matrix_of(workspace.paths, order[-1]), order),
         "scores": score_histograms(outcomes, order, thresholds),
     }
     for name in DRAWN:

@@ -5,13 +5,15 @@ from pathlib import Path
 from prefect import flow
 from rich.console import Console
 
-from flows.learn import learn_experience, publish
+from flows.learn import experiences, publish
 from tasks.faults import without_secrets
 from tasks.inbox.arrivals import arriving, let_go, refuse_arriving
 from tasks.tracking.gate import Decision
-from tasks.tracking.registry import CHAMPION, MODEL, champion_of, versions_that_know
-from tasks.tracking.runs import connected, tracking_uri
+from tasks.tracking.ownership import claim, registry_of
+from tasks.tracking.registry import CHAMPION, champion_of, versions_that_know
+from tasks.tracking.runs import tracking_uri
 from tasks.workspace.forget import Forgotten, begin, finish, reason_line, remove
+from tasks.workspace.versions import record_versions
 from tasks.workspace.workspace import Workspace
 
 
@@ -29,11 +31,13 @@ def forget_class(root: Path, name: str, reason: str) -> tuple[Forgotten, Decisio
     console = Console(stderr=True, highlight=False)
     with workspace.locked():
         refuse_arriving(workspace)
+        claim(workspace)
         forgot = begin(workspace, name, reason)
-        remove(root, name)
+        remove(workspace, name)
+        record_versions(workspace.params, workspace.paths)
         learned = {}
-        for each in workspace.learned():
-            learned[each] = learn_experience(root, each)
+        for each, learn in experiences(workspace, workspace.learned()):
+            learned[each] = learn()
             ran = [stage.stage for stage in learned[each].ran]
             console.print(f"{each}: {' · '.join(ran) or 'up to date'}", style="dim")
         decision = publish(workspace, learned, f"Forget {name}", forgot)
@@ -63,18 +67,18 @@ def show_forgotten(workspace: Workspace, forgot: Forgotten, decision: Decision) 
         f"Forgot {name} ({forgot.reason}): its images, entry, features, models and figures are removed from "
         f"{workspace.root}; the bank knows {', '.join(workspace.learned())}."
     )
-    said = f"{MODEL} version {decision.version} is {decision.alias}"
+    said = f"{decision.model} version {decision.version} is {decision.alias}"
     if decision.alias != CHAMPION:
-        with connected(workspace) as client:
-            champion = champion_of(client)
+        with registry_of(workspace) as registry:
+            champion = champion_of(registry)
         stands = f"version {champion.version}" if champion else "none"
-        said += f": {'; '.join(decision.reasons)}; champion: {stands}"
+        said += f": {decision.remarks}; champion: {stands}"
     console.print(said)
     console.print(f"{name} is still in")
     if versions := versions_that_know(workspace, name):
         database = uri if uri.startswith("sqlite:") else "DATABASE"
         console.print(
-            f"  {MODEL} versions {', '.join(versions)} and their MLflow runs: delete both on MLflow's page, "
+            f"  {decision.model} versions {', '.join(versions)} and their MLflow runs: delete both on MLflow's page, "
             f"then `mlflow gc --tracking-uri {uri} --backend-store-uri {database}`"
         )
     console.print(

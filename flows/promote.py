@@ -4,20 +4,36 @@ from pathlib import Path
 
 from prefect import flow
 
-from tasks.tracking.gate import promote, roll_back, standing_champion
+from flows.learn import learn_from
+from tasks.tracking.gate import Decision, bring_back, promote, roll_back, standing_champion
+from tasks.tracking.ownership import claim
 from tasks.tracking.promotions import Change
 from tasks.workspace.workspace import Workspace
 
 
 @flow(name="promote-version", flow_run_name="promote version {version}")
-def promote_version(root: Path, version: str, reason: str) -> Change | None:
-    """Make a version champion, whatever the gate said of it; None where it is champion already."""
-    with Workspace.open(root).locked():
-        return promote(root, version, reason)
+def promote_version(root: Path, version: str, reason: str) -> tuple[Change | None, Decision | None]:
+    """Make a version champion, whatever the gate said of it; what it knows is set aside no more.
+
+    Returns:
+        The change, None where it is champion already; and what became of the bank of all classes that were brought
+        back and others, None where there were none.
+    """
+    workspace = Workspace.open(root)
+    with workspace.locked():
+        claim(workspace)
+        change = promote(workspace, version, reason)
+        back = bring_back(workspace, version)
+        if len(learned := workspace.learned()) == len(workspace.params.order):
+            return change, None
+        _, decision = learn_from(workspace, len(learned), f"Bring back {', '.join(back)}" if back else "")
+        return change, decision
 
 
 @flow(name="roll-back")
 def roll_back_champion(root: Path, reason: str) -> Change:
     """Make the champion before the present one champion again."""
-    with Workspace.open(root).locked():
-        return roll_back(root, reason, standing_champion(root))
+    workspace = Workspace.open(root)
+    with workspace.locked():
+        claim(workspace)
+        return roll_back(workspace, reason, standing_champion(workspace))

@@ -26,7 +26,9 @@ from tasks.inbox.arrivals import (
 from tasks.inbox.inbox import Refusal
 from tasks.stages.stage import result_params
 from tasks.tracking.gate import Decision
+from tasks.tracking.ownership import claim
 from tasks.tracking.runs import record_report
+from tasks.workspace.checks import check_machine
 from tasks.workspace.forget import refuse_unfinished
 from tasks.workspace.workspace import Workspace
 
@@ -59,23 +61,28 @@ def watch_inbox(root: Path) -> tuple[list[Taken], list[Refusal]]:
         What was taken in, and what was left in the inbox and why.
 
     Raises:
+        ForeignError: Another workspace has the registered model; nothing is taken in then.
         PassingError: Inbox, remote or MLflow are out of reach.
-        PipelineError: Something else stands in the way that is no fault of a delivery; once it is mended, the next
-            run goes on from there.
+        EvernormError: Something else stands in the way that is no fault of a delivery, such as missing weights; once
+            it is mended, the next run goes on from there.
     """
     workspace = Workspace.open(root)
     taken: list[Taken] = []
     refusals: list[Refusal] = []
     with workspace.locked():
         refuse_unfinished(workspace)
+        claim(workspace)
         if (begun := resume(workspace)) is not None:
+            check_machine(workspace.params)
             # How far it came is not known, and looking at what is done costs little.
             _learn(workspace, begun, 0, taken, refusals)
         refuse_unlearned(workspace)
-        deliveries, left = look_into(workspace.root)
+        deliveries, left = look_into(workspace)
         refusals += left
+        if deliveries:
+            check_machine(workspace.params)
         for delivery in deliveries:
-            if faults := fetch_delivery(workspace.root, delivery):
+            if faults := fetch_delivery(workspace, delivery):
                 refusals.append(Refusal(delivery.name, tuple(faults)))
                 continue
             try:
@@ -122,4 +129,4 @@ def _report(workspace: Workspace, refusals: Sequence[Refusal]) -> None:
     # In a code block, as names come from whoever delivers and could be Markdown.
     report = f"# {workspace.params.watch.inbox}\n\n```text\n{told}\n```\n"
     create_markdown_artifact(report, key="inbox", description="Deliveries that were not taken in, and why.")
-    record_report(workspace.root, "inbox", report)
+    record_report(workspace, "inbox", report)

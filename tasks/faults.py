@@ -29,6 +29,15 @@ _PASSING_SQLITE = {
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_CANTOPEN,
 }
+_OWNER = "give this user the right to it, or work elsewhere"
+_ROOM = "make room on the disk and run the same command again"
+_CURES = {
+    errno.EACCES: _OWNER,
+    errno.EPERM: _OWNER,
+    errno.EROFS: _OWNER,
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+}
 _PASSING_NUMBERS = {errno.EIO, errno.ESTALE, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN}
 
 
@@ -124,6 +133,14 @@ def of_a_server(error: BaseException) -> bool:
         "requests",
         "sqlalchemy",
     }
+
+
+def of_the_machine(error: OSError) -> str | None:
+    """What to do about a file that this machine does not let one write or read; None for any other fault."""
+    if (cure := _CURES.get(error.errno or 0)) is None:
+        return None
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror}; {cure}"
 
 
 @contextmanager

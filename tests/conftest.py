@@ -1,6 +1,5 @@
 """Fixtures that every test may use."""
 
-import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,11 @@ from typing import Any
 import hypothesis
 import pytest
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
+# Before NumPy and torch are imported. Two workers share two cores, and threads that wait for one another gain nothing
+# on images this small.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # A busy machine is no reason to fail: an example may take the time it needs.
 hypothesis.settings.register_profile("evernorm", deadline=None)
@@ -18,24 +21,14 @@ hypothesis.settings.load_profile("evernorm")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def _helper(name: str) -> Any:
-    """Load tests/helpers/<name>.py, wherever pytest was started and however it imports tests."""
-    spec = importlib.util.spec_from_file_location(f"helpers_{name}", REPOSITORY / f"tests/helpers/{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def make_dataset(tmp_path: Path) -> Callable[..., Path]:
     """Draw a tiny data set below a fresh folder: ``make_dataset(layout, **options)`` gives its root."""
-    draw = _helper("datasets").draw_dataset
+
+    from tests.helpers.datasets import draw_dataset
 
     def make(layout: str = "mvtec", **options: Any) -> Path:
-        root: Path = draw(tmp_path / layout, layout, **options)
-        return root
+        return draw_dataset(tmp_path / layout, layout, **options)
 
     return make
 
@@ -43,8 +36,9 @@ def make_dataset(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def draw_photos() -> Callable[..., Path]:
     """``draw_photos(root, names)``: a folder of small drawn classes with exact masks."""
-    draw: Callable[..., Path] = _helper("photos").draw_photos
-    return draw
+    from tests.helpers import photos
+
+    return photos.draw_photos
 
 
 @pytest.fixture(scope="session")
@@ -53,4 +47,13 @@ def shared_data() -> Path:
     path = REPOSITORY.parent / "shared" / "data"
     if not path.is_dir():
         pytest.skip("the real images are not beside this repository (../shared/data)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_weights() -> Path:
+    """Weights of a real vision transformer."""
+    path = REPOSITORY.parent / "shared" / "weights"
+    if not path.is_dir():
+        pytest.skip("the real weights are not beside this repository (../shared/weights)")
     return path

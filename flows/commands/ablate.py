@@ -1,7 +1,6 @@
-"""UCAD's ablations (its Tables 6 to 8, and how the prompts are trained) on one's own images."""
+"""A method's ablations, the tables of its paper, on one's own images."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
@@ -12,29 +11,16 @@ from rich.table import Table
 
 from evernorm.errors import ParamsError
 from evernorm.files import write_bytes
+from evernorm.methods.ablation import Variant
+from evernorm.methods.registry import learner_of
 from evernorm.params.file import override, parse_params
-from evernorm.params.groups import Method, Params, PromptKind, Stopping
+from evernorm.params.model import default_params
 from flows.commands.environment import prepare
-from flows.commands.run import learn_folder, with_defaults_of_backbone, with_whole_paths
+from flows.commands.learn import learn_folder
+from tasks.workspace.settings import with_defaults_of_backbone, with_whole_paths
 
 if TYPE_CHECKING:
     from tasks.tracking.summary import Figure, Summary
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One line of a table.
-
-    Attributes:
-        name: What differs.
-        settings: The parameters that make it so.
-    """
-
-    name: str
-    settings: tuple[str, ...]
-
-
-TABLES = ("6", "7", "8", "training")
 
 
 def ablate(
@@ -42,11 +28,12 @@ def ablate(
     root: Path,
     order: list[str] | None,
     settings: list[str],
-    tables: list[str],
+    method: str,
+    tables: list[str] | None,
     seeds: list[int],
     out: Path | None,
 ) -> None:
-    """Learn the stream with every variant, each an MLflow run, and print the table.
+    """Learn the stream with every variant, each an MLflow run, and print the table; no bank is registered.
 
     DVC's run cache holds what variants share, so a variant of the knowledge trains no prompt again, and a
     second call costs little.
@@ -56,7 +43,8 @@ def ablate(
         root: The workspace; its other parameters are set to their defaults.
         order: The stream; all classes by name where None.
         settings: Parameters that all variants share.
-        tables: Which of `TABLES`.
+        method: Whose tables.
+        tables: Which of `Learner.ablations`; all where None.
         seeds: Every variant is learned with each.
         out: Where the table (``table.txt``) and each variant's summary go; default: in the workspace.
 
@@ -64,12 +52,18 @@ def ablate(
         ParamsError: No such table, or a variant that these settings do not allow.
     """
     settings = with_whole_paths(settings)
-    settings = with_defaults_of_backbone(Params(), [*settings, f"method={Method.UCAD.value}"])
-    base = parse_params(override(Params().model_dump(mode="json"), settings))
-    if (strange := [table for table in tables if table not in TABLES]) or not tables:
-        raise ParamsError(f"--tables {','.join(strange)!r}: expected some of {','.join(TABLES)}")
+    settings = with_defaults_of_backbone(default_params(), [*settings, f"method={method}"])
+    base = parse_params(override(default_params().model_dump(mode="json"), settings))
+    known = learner_of(base).ablations()
+    chosen = list(known) if tables is None else tables
+    strange = [table for table in chosen if table not in known]
+    if strange or tables == []:
+        there = ", ".join(known) or "none"
+        raise ParamsError(f"--tables {','.join(strange)}: the tables of {method} are: {there}")
     prepare(root)
-    variants = [variant for table in tables for variant in _variants(table, base)]
+    variants = [variant for table in chosen for variant in known[table]]
+    if not variants:
+        raise ParamsError(f"method {method} has no ablations")
 
     out = out or root / "ablation"
     console = Console(stderr=True)
@@ -82,7 +76,7 @@ def ablate(
             console.rule(f"{variant.name}, seed {seed}")
             chosen = [*shared, f"seed={seed}", *variant.settings]
             file = out / f"{_file_name(variant.name)}-seed{seed}.json"
-            learn_folder(data, root, order, chosen, file)
+            learn_folder(data, root, order, chosen, file, published=False)
             summaries.setdefault(variant, []).append(_record(root, variant, file))
     console = Console(record=True, width=150)
     console.print(_means(summaries, len(seeds)))
@@ -90,48 +84,13 @@ def ablate(
     write_bytes(out / "table.txt", console.export_text().encode())
 
 
-def _variants(table: str, base: Params) -> list[Variant]:
-    """The lines of a table; those that tables share are learned once."""
-    rows, faster = base.knowledge.rows, 10 * base.prompts.learning_rate
-    plain, full = Variant("CPM", (f"prompts.kind={PromptKind.NONE.value}",)), Variant("CPM + SCL", ())
-    if table == "6":
-        # Without the continual prompting module there is one memory, relearned on each class.
-        forgetful = (f"method={Method.FINETUNE.value}", f"knowledge.budget={rows}")
-        return [Variant("no CPM", forgetful), plain, full]
-    if table == "7":
-        sizes = [(f"{times} x {rows} rows", f"knowledge.rows={times * rows}") for times in (2, 4)]
-        return [
-            Variant(f"{line.name}, {name}" if name else line.name, (*line.settings, *size))
-            for line in (plain, full)
-            for name, *size in [("",), *sizes]
-        ]
-    if table == "8":
-        from evernorm.features.backbone import single_levels
-
-        levels = single_levels(base.features.backbone)
-        return [full, *(Variant(f"level {level}", (f"features.layers=[{level}]",)) for level in levels)]
-    changes = {
-        "loss=linear": "prompts.loss=linear",
-        f"learning_rate={faster:g}": f"prompts.learning_rate={faster}",
-        "first_block=5": "prompts.first_block=5",
-        **{
-            f"stopping={each.value}": f"prompts.stopping={each.value}"
-            for each in Stopping
-            if each is not base.prompts.stopping
-        },
-        "scale=50": "masks.superpixels.scale=50",
-    }
-    if base.masks.sam.checkpoint:
-        changes["structure=sam"] = "masks.structure=sam"
-    return [full, *(Variant(name, (change,)) for name, change in changes.items())]
-
-
 def _record(root: Path, variant: Variant, file: Path) -> "Summary":
     from tasks.tracking.runs import record_variant
     from tasks.tracking.summary import Summary
+    from tasks.workspace.workspace import Workspace
 
     summary = Summary.model_validate_json(file.read_bytes())
-    record_variant(root, variant.name, file)
+    record_variant(Workspace.open(root), variant.name, file)
     return summary
 
 

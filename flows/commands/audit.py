@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.filesize import decimal
 
 from evernorm.errors import EvernormError
+from flows.commands.audit_words import checked_of, verdict_of
 from flows.commands.environment import prepare
 
 if TYPE_CHECKING:
@@ -68,26 +68,3 @@ def show(report: "Report") -> None:
         console.print(f"{each.place} could not be checked: {each.why}", style="yellow")
     style = {"clean": "bold green", "findings": "bold red", "incomplete": "bold yellow"}[report.verdict]
     console.print(f"{verdict_of(report)} ({report.seconds:.1f} s)", style=style)
-
-
-def checked_of(report: "Report") -> dict[str, list[str]]:
-    """What was checked in each place, in words."""
-    words: dict[str, list[str]] = {}
-    for each in report.checked:
-        what = each.what.removesuffix("s") if each.number == 1 else each.what
-        said = decimal(each.number) if each.what == "bytes" else f"{each.number:,} {what}"
-        words.setdefault(each.place, []).append(said)
-    return words
-
-
-def verdict_of(report: "Report") -> str:
-    """The verdict, in words."""
-    match report.verdict:
-        case "clean":
-            return "clean: all is what the records say"
-        case "incomplete":
-            return "no findings, but not all could be checked"
-    number = len(report.findings)
-    return f"{number} finding{'s' if number > 1 else ''}" + (
-        "; not all could be checked" if report.unchecked else ""
-    )

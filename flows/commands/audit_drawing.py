@@ -1,4 +1,4 @@
-"""The lineage of a version as SVG: a row a class, from images to evaluation, then model, version, run, commit."""
+"""The lineage of a version as SVG: a row a class, its stages in their order, then model, version, run, commit."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
+from evernorm.files import START
+
 if TYPE_CHECKING:
     from tasks.audit.report import Report, Subject
 
-_COLUMNS = ("data", "masks", "prompts", "knowledge", "weibull", "evaluate")
-_TITLES = {"data": "image data", "evaluate": "evaluation"}
+_COLUMNS = ("data", "masks", "prompts", "knowledge", "weibull", "features", "evaluate")
+_TITLES = {"data": "image data", "features": "test features", "evaluate": "evaluation"}
 _ENDS = ("model", "version", "run", "commit")  # below, from right to left
-_CARRIED = (3, 5)  # columns of which a class hands something to the next
 _WIDTH, _HEIGHT, _GAP, _ROW = 152, 62, 34, 104
 _LEFT, _TOP = 2, 24
 _LETTERS = 20  # of the small type in a box
@@ -29,7 +30,7 @@ def drawing_of(report: "Report") -> str:
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="Lineage of the version">',
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
         'orient="auto-start-reverse"><path d="M0 0 8 4 0 8z"/></marker></defs>',
-        *_edges(len(classes)),
+        *_edges(len(classes), _carried(report)),
         *_rows(report, classes),
         *_ends(report, report.subject),
         "</svg>",
@@ -90,20 +91,29 @@ def _made(report: "Report", node: str) -> list[str]:
     if not outputs:
         return []
     # Two stages have more outputs than the one they are drawn for.
-    main = next((out for out in outputs if out.path.endswith(("/knowledge", "/evaluation"))), outputs[0])
+    main = next((out for out in outputs if out.path.endswith(("/weibull", "/evaluation"))), outputs[0])
     files = sum(out.files or 1 for out in outputs)
     size = decimal(sum(out.size or 0 for out in outputs))
     return [main.md5.removesuffix(".dir")[:12], f"{files} file{'s' if files > 1 else ''}, {size}"]
 
 
-def _edges(classes: int) -> Iterator[str]:
+def _carried(report: "Report") -> list[str]:
+    """Stages of which a class hands something to the next: its state only where the method's are linked."""
+    needed = {
+        each.path for node in report.lineage if node.name.startswith("knowledge@") for each in node.inputs
+    }
+    linked = {path for path in needed if path.endswith("/carry")} - {f"bank/{START}/carry"}
+    return ["weibull", "evaluate"] if linked else ["evaluate"]
+
+
+def _edges(classes: int, carried: Sequence[str]) -> Iterator[str]:
     middle = _HEIGHT // 2
     for row in range(classes):
         for column in range(len(_COLUMNS) - 1):
             y = _top(row) + middle
             yield _arrow(_left(column) + _WIDTH, y, _left(column + 1), y)
-        for column in _CARRIED if row + 1 < classes else ():
-            x = _left(column) + _WIDTH // 2
+        for stage in carried if row + 1 < classes else ():
+            x = _left(_COLUMNS.index(stage)) + _WIDTH // 2
             yield _arrow(x, _top(row) + _HEIGHT, x, _top(row + 1))
     x, y = _left(len(_COLUMNS) - 1), _top(classes)
     if classes:

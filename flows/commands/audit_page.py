@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
-from flows.commands.audit import checked_of, verdict_of
 from flows.commands.audit_drawing import drawing_of
+from flows.commands.audit_words import checked_of, verdict_of
 
 if TYPE_CHECKING:
     from tasks.audit.report import Report

@@ -1,12 +1,15 @@
 """The command `evernorm`. Heavy packages are imported by the command that needs them."""
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from evernorm.errors import EvernormError, ParamsError
+from flows.commands.stopping import leave_on_signals
+from tasks.faults import of_the_machine
 
 app = typer.Typer(
     help="Detects defects in product images; learns one class after another and forgets none.",
@@ -42,19 +45,24 @@ DEFAULT_WORKSPACE = Path("evernorm-workspace")
 
 
 def main() -> None:
-    """Run the command; an error of the user's is told without a traceback."""
+    """Run the command; what a person can cure is told without a traceback, and no library's warnings are."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    leave_on_signals()
     try:
         app()
     except EvernormError as error:
         sys.exit(f"evernorm: {error}")
+    except OSError as error:
+        if (fault := of_the_machine(error)) is None:
+            raise
+        sys.exit(f"evernorm: {fault}")
     except ModuleNotFoundError as error:
         if error.name not in PIPELINE:
             raise
         sys.exit(
             f"evernorm: this needs the pipeline ({error.name} is missing): pip install 'evernorm[pipeline,lite0]'"
         )
-    except KeyboardInterrupt:
-        sys.exit("evernorm: stopped; the same command goes on from the last finished stage")
 
 
 @app.command()
@@ -68,27 +76,40 @@ def learn(
     ] = None,
     settings: SettingsOption = None,
     summary: Annotated[Path | None, typer.Option(help="Also write the summary as JSON.")] = None,
+    drop_faulty: Annotated[
+        bool, typer.Option("--drop-faulty", help="Leave out images that are at fault, and list them.")
+    ] = False,
 ) -> None:
     """Learn the classes of a folder, one after another."""
-    from flows.commands.run import learn_folder
+    from flows.commands.learn import learn_folder
 
-    learn_folder(data, workspace, _names(order), settings or [], summary)
+    learn_folder(data, workspace, _names(order), settings or [], summary, drop_faulty=drop_faulty)
 
 
 @app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGES...", help="Files and folders; - reads paths from standard input."),
+    ],
     out: Annotated[Path | None, typer.Option(help="Write a heat map picture of each image here.")] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     bank: Annotated[
         Path | None, typer.Option(help="A stored bank instead of the workspace's champion.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_lines: Annotated[
+        bool, typer.Option("--jsonl", help="Print one line of JSON an image, as they come; - does so anyway.")
+    ] = False,
+    bit_depth: Annotated[
+        int | None,
+        typer.Option(min=8, max=16, help="Bits used by 16-bit files that do not tell; default: as learned."),
+    ] = None,
 ) -> None:
     """Judge images with the champion: class, score, outlier probability, decision, heat map."""
-    from flows.commands.answer import predict_files
+    from flows.commands.predict import predict_images
 
-    predict_files(images, out, workspace, bank, as_json)
+    predict_images(images, out, workspace, bank, as_json=as_json, as_lines=as_lines, bit_depth=bit_depth)
 
 
 @app.command()
@@ -114,7 +135,7 @@ def watch(
     settings: SettingsOption = None,
 ) -> None:
     """Learn the classes that arrive in an inbox, on the schedule of params.yaml."""
-    from flows.commands.arrive import watch_on_schedule, watch_once
+    from flows.commands.watch import watch_on_schedule, watch_once
 
     (watch_once if once else watch_on_schedule)(workspace, inbox, settings or [])
 
@@ -122,7 +143,7 @@ def watch(
 @app.command()
 def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     """Say what the bank knows, class by class."""
-    from flows.commands.answer import show_status
+    from flows.commands.status import show_status
 
     show_status(workspace)
 
@@ -134,7 +155,7 @@ def forget(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Remove a class from the bank, as if it had never been learned."""
-    from flows.commands.run import forget_in_workspace
+    from flows.commands.forget import forget_in_workspace
 
     forget_in_workspace(workspace, name, reason)
 
@@ -146,7 +167,7 @@ def promote(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Make a version champion, whatever the gate said of it."""
-    from flows.commands.run import promote_in_workspace
+    from flows.commands.promote import promote_in_workspace
 
     promote_in_workspace(workspace, str(version), reason)
 
@@ -154,7 +175,7 @@ def promote(
 @app.command()
 def rollback(reason: ReasonOption, workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     """Make the champion before the present one champion again."""
-    from flows.commands.run import roll_back_in_workspace
+    from flows.commands.promote import roll_back_in_workspace
 
     roll_back_in_workspace(workspace, reason)
 
@@ -211,19 +232,21 @@ def ablate(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter all variants share; repeatable.")
     ] = None,
+    method: Annotated[str, typer.Option(help="Whose paper's tables.")] = "ucad",
     tables: Annotated[
-        str, typer.Option(help="6: prompts, 7: rows, 8: feature level, training: how prompts are trained.")
-    ] = "6,7,8,training",
+        str | None,
+        typer.Option(help="Default: all. ucad: 6 prompts, 7 rows, 8 feature level, training."),
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of the training, a,b,c.")] = "0",
     out: TableOption = None,
 ) -> None:
-    """Learn the same stream with UCAD and with parts of it changed or left out, and print a table."""
+    """Learn the same stream with a method and with parts of it changed or left out, and print a table."""
     from flows.commands.ablate import ablate as run_ablation
 
     numbers = [int(seed) for seed in _names(seeds) or [] if seed.isdecimal()]
     if not numbers or len(numbers) != len(_names(seeds) or []):
         raise ParamsError(f"--seeds {seeds!r}: expected numbers, as in 0,1,2")
-    run_ablation(data, workspace, _names(order), settings or [], _names(tables) or [], numbers, out)
+    run_ablation(data, workspace, _names(order), settings or [], method, _names(tables), numbers, out)
 
 
 @app.command()

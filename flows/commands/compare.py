@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evernorm.files import write_bytes
-from evernorm.params.groups import Method
+from evernorm.methods.registry import learners
 from flows.commands.environment import prepare
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def compare_methods(
     data: Path, root: Path, order: list[str] | None, settings: list[str], out: Path | None
 ) -> None:
-    """Learn the stream with every method in one workspace and print the table.
+    """Learn the stream with every method in one workspace and print the table; no bank is registered.
 
     DVC's run cache keeps each method's results, so a second call, and going back to a method, costs little.
 
@@ -29,26 +29,33 @@ def compare_methods(
         out: Where the summaries go as ``<method>.json``, and the table as ``table.txt``.
     """
     prepare(root)
-    from flows.commands.run import learn_folder
+    from flows.commands.learn import learn_folder
 
     out = out or root / "comparison"
-    methods = (Method.SEPARATE, Method.JOINT, Method.FINETUNE, Method.UCAD, Method.PATCHCORE_CL)
+    methods = learners()
     for method in methods:
-        Console(stderr=True).rule(method.value)
-        learn_folder(data, root, order, [*settings, f"method={method.value}"], out / f"{method.value}.json")
+        Console(stderr=True).rule(method)
+        learn_folder(
+            data,
+            root,
+            order,
+            [*settings, f"method={method}"],
+            out / f"{method}.json",
+            published=False,
+        )
 
     from tasks.tracking.summary import (
         Summary,  # loads Prefect, which looks for its home when it is imported
     )
 
-    summaries = {m: Summary.model_validate_json((out / f"{m.value}.json").read_bytes()) for m in methods}
+    summaries = {m: Summary.model_validate_json((out / f"{m}.json").read_bytes()) for m in methods}
     table = Table(
         "method", "class told", *_COLUMNS, "bank MB", title="Means over classes after the last experience"
     )
     for method, summary in summaries.items():
-        if method is Method.SEPARATE:
-            table.add_row(method.value, "yes", *_cells(summary, told=True), f"{summary.bank_bytes / 1e6:.1f}")
-        table.add_row(method.value, "no", *_cells(summary, told=False), f"{summary.bank_bytes / 1e6:.1f}")
+        if methods[method].traits.routes:
+            table.add_row(method, "yes", *_cells(summary, told=True), f"{summary.bank_bytes / 1e6:.1f}")
+        table.add_row(method, "no", *_cells(summary, told=False), f"{summary.bank_bytes / 1e6:.1f}")
     console = Console(record=True, width=140)
     console.print(table)
     write_bytes(out / "table.txt", console.export_text().encode())

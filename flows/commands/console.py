@@ -1,14 +1,14 @@
 """What a person reads while a stream is learned, and at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from tasks.tracking.gate import Decision
-from tasks.tracking.registry import MODEL
 from tasks.tracking.summary import Figure, Summary
 from tasks.workspace.pipeline import StageRun
 
@@ -24,7 +24,7 @@ class Reporter:
 
     def begin(self, name: str) -> None:
         """An experience begins."""
-        self.console.print(f"[bold]\\[{self.done + 1}/{self.total}] {name}[/bold]")
+        self.console.print(f"[bold]\\[{self.done + 1}/{self.total}] {escape(name)}[/bold]")
 
     def end(self, ran: Sequence[StageRun], decision: Decision | None, seconds: float) -> None:
         """An experience has ended; with a version of the bank, if it made one."""
@@ -38,9 +38,19 @@ class Reporter:
                 left = f" · about {_duration((self.total - self.done) * mean)} left"
         self.console.print(f"      {took}{left}", style="dim", soft_wrap=True)
         if decision is not None:
-            refused = f": {'; '.join(decision.reasons)}" if decision.reasons else ""
+            remarks = f": {decision.remarks}" if decision.remarks else ""
             self.console.print(
-                f"      {MODEL} version {decision.version} {decision.alias}{refused}",
+                f"      {decision.model} version {decision.version} {decision.alias}{remarks}",
+                soft_wrap=True,
+                markup=False,
+            )
+
+    def tell_aside(self, left: Mapping[str, str]) -> None:
+        """Classes are set aside."""
+        for name, why in left.items():
+            self.console.print(
+                f"      {name} is set aside ({why}); the classes after it are served without it",
+                style="yellow",
                 soft_wrap=True,
                 markup=False,
             )
@@ -64,11 +74,13 @@ def show(summary: Summary, console: Console) -> None:
         ("false alarms on good test images", _percent(summary.mean.false_alarm_rate)),
         ("bank", f"{summary.bank_bytes / 1e6:.1f} MB"),
         ("time", " · ".join(f"{name} {_duration(stage.seconds)}" for name, stage in summary.stages.items())),
-        (
-            "registered",
-            f"{summary.registered.name} version {summary.registered.version} ({summary.registered.alias})",
-        ),
+        ("registered", _registered(summary)),
+        *((f"{name} is set aside", escape(why)) for name, why in summary.set_aside.items()),
+        *_not_measured(summary),
     ]
+    if left := {name: len(images) for name, images in summary.dropped.items()}:
+        told = ", ".join(f"{count} of {escape(summary.display[name])}" for name, count in left.items())
+        lines.append(("images at fault, left out", told))
     if summary.unknown:
         rates = summary.unknown
         called = f"{_percent(rates.good_rate)} of good, {_percent(rates.defective_rate)} of defective images"
@@ -82,13 +94,34 @@ def show(summary: Summary, console: Console) -> None:
     console.print(table)
 
 
+def _registered(summary: Summary) -> str:
+    made = summary.registered
+    return f"{made.name} version {made.version} ({made.alias})" if made else "not registered (an experiment)"
+
+
+def _not_measured(summary: Summary) -> list[tuple[str, str]]:
+    """Of each class that lacks test images, what its training images say."""
+    lines = []
+    for name, lacking in summary.not_measured.items():
+        known = summary.normal_images[name]
+        says = (
+            f"; of its {known.number} training images, each left out, {_percent(known.false_alarm_rate)} would be "
+            f"alarms (the rate asked for needs {known.needed} at least to be told)"
+            if known
+            else ""
+        )
+        lines.append(("not measured", f"{name}: {lacking}{says}"))
+    return lines
+
+
 def _matrix(summary: Summary) -> Table:
     table = _table("Image AUROC of each class (across) after each experience (down)")
     table.add_column("after", no_wrap=True)
     for number in range(1, len(summary.classes) + 1):  # numbers, so that many classes fit on a line
         table.add_column(str(number), justify="right", no_wrap=True)
     for number, row in enumerate(summary.matrix.image_auroc, 1):
-        table.add_row(f"{number} {summary.classes[number - 1]}", *[_figure(value, "") for value in row])
+        name = escape(summary.display[summary.classes[number - 1]])
+        table.add_row(f"{number} {name}", *[_figure(value, "") for value in row])
     return table
 
 
@@ -110,7 +143,12 @@ def _classes(summary: Summary) -> Table:
         values = [_figure(getattr(figures, field)) for field in columns.values()]
         if name == "mean":
             table.add_section()
-        table.add_row(name, *values, _percent(figures.false_alarm_rate), _percent(figures.detection_rate))
+        table.add_row(
+            escape(summary.display.get(name, name)),
+            *values,
+            _percent(figures.false_alarm_rate),
+            _percent(figures.detection_rate),
+        )
     return table
 
 

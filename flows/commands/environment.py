@@ -9,9 +9,11 @@ _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DVC_NO_ANALYTICS": "true",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # a busy machine needs more than 20 s
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the command tells a fault once, in one sentence
-    "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
+    "EVERNORM_TELLS_ERRORS": "true",  # also those of a stage, which does not print them then
+    "PYTHONWARNINGS": "ignore",  # a library's words to programmers, in stages and servers that are started
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     # The tasks wait for a server that is away, and look before they write again; MLflow's own patience, minutes a
     # call, would send the same record twice.
@@ -32,6 +34,11 @@ _FOREIGN = (
     "GIT_OBJECT_DIRECTORY",
     "GIT_PREFIX",
 )
+
+
+def mlflow_is_shared() -> bool:
+    """Whether MLflow is a server that others may use too, and not the workspace's own database."""
+    return any(os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"))
 
 
 def prepare(workspace: Path | None = None) -> None:

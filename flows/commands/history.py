@@ -33,7 +33,7 @@ def show_history(root: Path, name: str | None) -> None:
             )
         console.print(table if changes else "no version has been champion yet")
         return
-    lessons, served = history_of(workspace, name)
+    lessons, served = history_of(workspace, workspace.key(name))
     table = _table(f"{name}\nlearned or\nmeasured", "training\nimages", "data (DVC)", "commit", "MLflow run")
     for lesson in lessons:
         table.add_row(

@@ -21,6 +21,6 @@ def pack_class(folder: Path, place: str) -> None:
     files = packed.manifest.files
     size = decimal(sum(file.size for file in files))
     Console(highlight=False, markup=False, soft_wrap=True).print(
-        f"{packed.manifest.name}: {len(files)} files, {size}, are in {place}; "
+        f"{packed.manifest.display or packed.manifest.name}: {len(files)} files, {size}, are in {place}; "
         f"{packed.there} of them were there already"
     )

@@ -1,62 +1,59 @@
-"""How a command runs a flow: quietly, ended at once by Ctrl-C, faults of Prefect told in a sentence."""
+"""How a command runs a flow: quietly, ended at once by a signal, faults of Prefect told in a sentence."""
 
+import atexit
+import gc
 import logging
 import os
-import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 
 from evernorm.errors import PipelineError
+from flows.commands.server import server_url, start_server
+from flows.commands.stopping import stop_on_signals
 
 T = TypeVar("T")
 
 
 def run_flow(run: Callable[[], T]) -> T:
-    """Run a flow so that Ctrl-C ends it at once.
+    """Run a flow so that Ctrl-C and SIGTERM end it at once, with all that it has started.
 
     Raises:
         PipelineError: No Prefect server answers.
     """
+    start_server()
+    import dvc.repo  # noqa: F401  what every flow needs, while the server comes up
     import httpx
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    import mlflow  # noqa: F401
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    # The heartbeat costs a second at the end of every flow and watches for lost workers, not for us.
+    wanted: dict[Any, Any] = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
 
     def quietly() -> T:
-        # The heartbeat costs a second at the end of every flow and watches for lost workers, not for us.
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        with temporary_settings(wanted):
             return run()
 
-    signal.signal(signal.SIGINT, _stop)
+    stop_on_signals()
+    atexit.register(gc.freeze)  # to look through all that was imported once more at the end takes a second
     # It tells, as a warning, that the end of a flow is still on its way to the server.
     logging.getLogger("EventsWorker").setLevel(logging.ERROR)
+    if url := server_url():
+        wanted[PREFECT_API_URL] = url
     try:
-        # In a thread: in the main one DVC ignores Ctrl-C while a stage runs, and `_stop` would not be called.
+        # In a thread: in the main one DVC ignores Ctrl-C while a stage runs, and no handler would be called.
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(quietly).result()
     except (httpx.HTTPError, RuntimeError) as error:
-        unreachable = ("Failed to reach API", "attempting to connect to ephemeral Prefect API")
-        if isinstance(error, RuntimeError) and not any(each in str(error) for each in unreachable):
+        if isinstance(error, RuntimeError) and "Failed to reach API" not in str(error):
             raise
         raise PipelineError(
             "no Prefect server answers; check PREFECT_API_URL, or unset it to start one here"
+            if os.environ.get("PREFECT_API_URL")
+            else "the Prefect server that was started here does not answer; see what `prefect server start` says"
         ) from error
-
-
-def _stop(_signal: int, _frame: object) -> None:
-    """Ctrl-C: end at once with everything that was started."""
-    kill_children()
-    os.write(2, b"\nevernorm: stopped; the same command goes on from the last finished stage\n")
-    os._exit(130)
-
-
-def kill_children() -> None:
-    """Kill whatever this process has started; a run may be killed at any point."""
-    import psutil
-
-    for child in psutil.Process().children(recursive=True):
-        child.kill()
 
 
 def say(line: str) -> None:

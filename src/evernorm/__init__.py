@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evernorm.data.image import read_image
-    from evernorm.methods.presets import load_bank
+    from evernorm.methods.bank import load_bank
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_bank", "read_image"]
 
-_HOMES = {"load_bank": "evernorm.methods.presets", "read_image": "evernorm.data.image"}
+_HOMES = {"load_bank": "evernorm.methods.bank", "read_image": "evernorm.data.image"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,9 @@
     ├── DataError          images, masks, folders, manifests
     ├── WeightsError       backbone weights that are missing or do not fit
     ├── StateError         a bank or entry that is missing, damaged or of another schema version
-    ├── FitError           a tail that cannot be fitted
+    ├── FitError           a tail that cannot be fitted: the images do not allow it
+    ├── TrainingError      a loss or gradient that is no number any more: the parameters do not allow it
+    ├── MachineError       a package, a device or memory that this machine lacks
     ├── PipelineError      a DVC stage that failed, a locked or foreign workspace
     └── RegistryError      MLflow's registry refuses, or another process was faster
 
@@ -16,6 +18,7 @@ at once, all of them are in ``faults``.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class EvernormError(Exception):
@@ -31,9 +34,9 @@ class EvernormError(Exception):
         self.faults = tuple(faults)
         super().__init__("\n  - ".join((message, *self.faults)))
 
-    def __reduce__(self) -> tuple[type["EvernormError"], tuple[str, tuple[str, ...]]]:
-        """Survive the trip between processes with its faults."""
-        return type(self), (self.message, self.faults)
+    def __reduce__(self) -> tuple[type["EvernormError"], tuple[str, tuple[str, ...]], dict[str, Any]]:
+        """Survive the trip between processes with its faults and whatever else was noted on it."""
+        return type(self), (self.message, self.faults), self.__dict__
 
 
 class ParamsError(EvernormError):
@@ -54,6 +57,14 @@ class StateError(EvernormError):
 
 class FitError(EvernormError):
     """A distribution cannot be fitted to the data given."""
+
+
+class TrainingError(EvernormError):
+    """A training diverged; another learning rate may not."""
+
+
+class MachineError(EvernormError):
+    """This machine lacks something; another one may not."""
 
 
 class PipelineError(EvernormError):

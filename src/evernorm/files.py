@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,57 @@ def check_schema(record: Any, schema: int, place: Path) -> dict[str, Any]:
     return record
 
 
+class StoredArrays(Mapping[str, npt.NDArray[Any]]):
+    """The arrays of a safetensors file, read when they are asked for (see `head`).
+
+    Args:
+        path: The file.
+
+    Raises:
+        StateError: It is missing or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _opened(path) as store:
+            self._shapes = {name: tuple(store.get_slice(name).get_shape()) for name in sorted(store.keys())}
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self.head(name, None)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._shapes  # a mapping's own would read the array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shapes)
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of an array, without reading it."""
+        return self._shapes[name]
+
+    def head(self, name: str, rows: int | None) -> npt.NDArray[Any]:
+        """An array, or its leading rows."""
+        if name not in self._shapes:
+            raise KeyError(name)
+        with _opened(self._path) as store:
+            if rows is None:
+                return np.asarray(store.get_tensor(name))
+            return np.asarray(store.get_slice(name)[: min(rows, self._shapes[name][0])])
+
+
+def head(arrays: Mapping[str, npt.NDArray[Any]], name: str, rows: int) -> npt.NDArray[Any]:
+    """The leading rows of an array; of a stored one no more is read."""
+    return arrays.head(name, rows) if isinstance(arrays, StoredArrays) else arrays[name][:rows]
+
+
+def length(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> int:
+    """The rows of an array; a stored one is not read."""
+    return arrays.shape(name)[0] if isinstance(arrays, StoredArrays) else len(arrays[name])
+
+
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write arrays as one safetensors file, atomically; names are stored in sorted order."""
     from safetensors.numpy import save
@@ -122,26 +173,23 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     write_bytes(path, save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}))
 
 
-def read_arrays(path: Path, rows: Mapping[str, int] | None = None) -> dict[str, npt.NDArray[Any]]:
-    """Read arrays of a safetensors file.
-
-    Args:
-        path: The file.
-        rows: For the arrays named, read only that many leading rows; the others are read whole.
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read all arrays of a safetensors file.
 
     Raises:
         StateError: The file is missing or damaged.
     """
+    with _opened(path) as store:
+        return {name: np.asarray(store.get_tensor(name)) for name in store.keys()}  # noqa: SIM118 (no mapping)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as store:
-            return {
-                name: np.asarray(
-                    store.get_slice(name)[: rows[name]] if rows and name in rows else store.get_tensor(name)
-                )
-                for name in store.keys()  # noqa: SIM118 (a store is no mapping)
-            }
+            yield store
     except FileNotFoundError as error:
         raise StateError(f"{path} is missing; run the stage that writes it, or `dvc pull`") from error
     except (SafetensorError, OSError) as error:

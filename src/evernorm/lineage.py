@@ -13,7 +13,7 @@ from typing import Any
 from evernorm import __version__
 from evernorm.files import sha256_file, sha256_json, write_json
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def write_lineage(
@@ -24,6 +24,8 @@ def write_lineage(
     root: Path,
     params: Mapping[str, Any],
     packages: Sequence[str],
+    revision: int,
+    weights: str = "",
 ) -> None:
     """Write the record of one result.
 
@@ -34,6 +36,8 @@ def write_lineage(
         root: Inputs are named relative to it.
         params: The parameters that determine the result, the seed among them.
         packages: Distributions whose versions determine the result.
+        revision: Of the stage's algorithm (`Learner.revisions`).
+        weights: Digest of the backbone's weights; empty where none had a part in it.
     """
     write_json(
         path,
@@ -43,6 +47,8 @@ def write_lineage(
             "inputs": {str(file.relative_to(root)): sha256_file(file) for file in sorted(inputs)},
             "params": dict(params),
             "params_sha256": sha256_json(dict(params)),
+            "weights": weights,
+            "revision": revision,
             "versions": {"evernorm": __version__, **{name: version(name) for name in sorted(packages)}},
         },
     )

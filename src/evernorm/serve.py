@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from evernorm.data.image import read_image
+from evernorm.data.profile import bit_depth_for
 from evernorm.errors import DataError
-from evernorm.methods.memory.base import MemoryDetector
-from evernorm.methods.presets import load_bank
+from evernorm.methods.bank import load_bank
+from evernorm.methods.detector import Detector
 
 UNKNOWN = "unknown class"  # no class can be called so: a class name has no space
 
@@ -24,7 +25,7 @@ def _load_pyfunc(path: str) -> "ServedBank":
 class ServedBank:
     """Answers for a table with a column ``image``."""
 
-    def __init__(self, bank: MemoryDetector) -> None:
+    def __init__(self, bank: Detector) -> None:
         self.bank = bank
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -36,42 +37,46 @@ class ServedBank:
             params: Unused; MLflow passes it.
 
         Returns:
-            One dict an image: class, score, probability, p_value, anomalous, map (rows of floats). For an
-            unknown product the class is ``unknown class`` and the figures are NaN.
+            One dict an image: class, score, probability, p_value, anomalous, warning (empty, or what is odd about
+            the image), map (rows of floats; none for a
+            method without maps). For an unknown product the class is ``unknown class``, the figures are NaN, and
+            there is no map; for a method that does not ask for the class it is empty.
 
         Raises:
             DataError: Listing every image that cannot be read.
         """
         column = model_input["image"] if hasattr(model_input, "keys") else model_input
         images, faults = [], []
+        depth = bit_depth_for(self.bank.profiles)
         for number, value in enumerate(column):
             try:
-                images.append(_decode(value))
+                images.append(_decode(value, depth))
             except DataError as error:
                 faults.append(f"image {number}: {error.message}")
         if faults:
             raise DataError(f"{len(faults)} of {len(column)} images cannot be read", faults)
         return [
             {
-                "class": prediction.routed_class or UNKNOWN,
+                "class": UNKNOWN if prediction.unknown else prediction.routed_class or "",
                 "score": prediction.score,
                 "probability": prediction.probability,
                 "p_value": prediction.p_value,
                 "anomalous": prediction.anomalous,
-                "map": prediction.map.tolist(),
+                "warning": prediction.warning or "",
+                "map": [] if prediction.map is None else prediction.map.tolist(),
             }
             for prediction in self.bank.predict(images)
         ]
 
 
-def _decode(value: Any) -> npt.NDArray[np.uint8]:
+def _decode(value: Any, bit_depth: int | None) -> npt.NDArray[np.uint8]:
     if isinstance(value, str):
         try:
             value = base64.b64decode(value, validate=True)
         except binascii.Error as error:
             raise DataError(f"text that is not base64 ({error})") from error
     if isinstance(value, bytes | bytearray):
-        return read_image(bytes(value))
+        return read_image(bytes(value), bit_depth)
     try:
         array = np.asarray(
             value.tolist() if isinstance(value, np.ndarray) and value.dtype == object else value

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from evernorm.errors import StateError
 from tasks.audit.lock import Described
-from tasks.audit.objects import Content, Stored, storage_told
+from tasks.audit.objects import Content, Held, storage_told
 from tasks.audit.records import looked_up, read_yaml
 from tasks.audit.report import Notes
 
@@ -17,15 +17,13 @@ if TYPE_CHECKING:
 _LOADER = "evernorm.serve"
 
 
-def check_artifact(
-    uri: str, version: "ModelVersion", described: Described, stored: Stored, notes: Notes
-) -> None:
+def check_artifact(uri: str, version: "ModelVersion", described: Described, held: Held, notes: Notes) -> None:
     """Compare the registered bank, byte by byte, and the run's metrics.json with the commit's."""
     name, run = described.classes[-1], version.run_id
     with TemporaryDirectory() as folder:
         fetched = _fetched(uri, str(version.source), f"version {version.version}", "version", folder, notes)
         if fetched is not None:
-            _check_files(fetched / "data", described, stored, notes)
+            _check_files(fetched / "data", described, held, notes)
             _check_loader(fetched / "MLmodel", f"data/{name}", notes)
         what = f"run {run} metrics.json"
         figures = _fetched(uri, f"runs:/{run}/metrics.json", what, "run", folder, notes)
@@ -36,9 +34,9 @@ def check_artifact(
                 notes.find("artifact", what, "other figures", expected, "run")
 
 
-def _check_files(data: Path, described: Described, stored: Stored, notes: Notes) -> None:
+def _check_files(data: Path, described: Described, held: Held, notes: Notes) -> None:
     """None changed, none missing, none added."""
-    listed = stored.lists.get(described.model)
+    listed = held.lists.get(described.model)
     if listed is None:
         return
     bank = described.model.removeprefix("models/")

@@ -4,20 +4,20 @@ from pydantic import ValidationError
 
 from evernorm.data.manifest import Manifest
 from tasks.audit.lock import Described
-from tasks.audit.objects import Stored
+from tasks.audit.objects import Held
 from tasks.audit.report import Notes
 
 
-def check_images(described: Described, stored: Stored, notes: Notes) -> None:
+def check_images(described: Described, held: Held, notes: Notes) -> None:
     """Compare each class's manifest with the images that DVC stores under the paths in it."""
     for name, out in described.data.items():
-        if out.path in stored.lists:
-            _check_class(name, out.path, stored, notes)
+        if out.path in held.lists:
+            _check_class(name, out.path, held, notes)
 
 
-def _check_class(name: str, folder: str, stored: Stored, notes: Notes) -> None:
+def _check_class(name: str, folder: str, held: Held, notes: Notes) -> None:
     manifest, training = (
-        _read(f"{folder}/{file}.json", folder, stored, notes) for file in ("manifest", "train")
+        _read(f"{folder}/{file}.json", folder, held, notes) for file in ("manifest", "train")
     )
     if manifest is None:
         return
@@ -36,21 +36,21 @@ def _check_class(name: str, folder: str, stored: Stored, notes: Notes) -> None:
                 continue
             file = f"{folder}/{path}"
             named.add(file)
-            oid = stored.lists[folder].get(file)
+            oid = held.lists[folder].get(file)
             if oid is None:
                 notes.find("manifest", file, "missing", f"sha256 {expected}", folder)
-            elif (found := stored.sha256.get(oid)) is not None:  # otherwise it is a finding of the cache's
+            elif (found := held.sha256.get(oid)) is not None:  # otherwise it is a finding of the cache's
                 notes.count("manifest", kind)
                 notes.compare("manifest", file, f"sha256 {found}", f"sha256 {expected}", folder)
-    for file in sorted(stored.lists[folder].keys() - named):
+    for file in sorted(held.lists[folder].keys() - named):
         notes.find("manifest", file, "in no manifest", "no such file", folder)
 
 
-def _read(path: str, folder: str, stored: Stored, notes: Notes) -> Manifest | None:
-    if path not in stored.lists[folder]:
+def _read(path: str, folder: str, held: Held, notes: Notes) -> Manifest | None:
+    if path not in held.lists[folder]:
         notes.find("manifest", path, "missing", "a manifest", folder)
         return None
-    content = stored.read(path)
+    content = held.read(path)
     if content is None:
         notes.skip("manifest", f"{path}: no place holds it")
         return None

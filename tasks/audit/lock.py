@@ -8,9 +8,20 @@ from typing import Any
 
 from evernorm.errors import StateError
 from tasks.audit.commit import Commit
-from tasks.audit.records import DvcFile, Hashed, Kind, Lock, Stage, looked_up, md5, parse, read_yaml, sha256
+from tasks.audit.records import (
+    DvcFile,
+    Hashed,
+    Kind,
+    Lock,
+    LockedStage,
+    looked_up,
+    md5,
+    parse,
+    read_yaml,
+    sha256,
+)
 from tasks.audit.report import Node, Notes, Output
-from tasks.workspace.pipeline import STAGES
+from tasks.stages import STAGES
 
 
 @dataclass(frozen=True)
@@ -25,16 +36,18 @@ class Described:
         data: By class; those whose .dvc file can be read.
         metrics: By class; the bytes.
         params: The tree in params.yaml; None where it cannot be read.
+        versions: The tree in versions.json; None where it cannot be read.
         pipeline: The tree in dvc.yaml; None where it cannot be read.
     """
 
     commit: Commit
     classes: tuple[str, ...]
     lock_sha256: str
-    stages: dict[str, Stage]
+    stages: dict[str, LockedStage]
     data: dict[str, Hashed]
     metrics: dict[str, bytes]
     params: dict[str, Any] | None
+    versions: dict[str, Any] | None
     pipeline: dict[str, Any] | None
 
     @cached_property
@@ -110,12 +123,13 @@ def describe(commit: Commit, classes: tuple[str, ...], notes: Notes) -> Describe
         data,
         metrics,
         _tree(commit, "params.yaml", notes),
+        _tree(commit, "versions.json", notes),
         _tree(commit, "dvc.yaml", notes),
     )
 
 
 def check_lock(described: Described, lists: Mapping[str, Mapping[str, str]], notes: Notes) -> None:
-    """Compare every input with the output that it is, metrics with their hash, parameters with params.yaml.
+    """Compare every input with the output that it is, metrics with their hash, parameters with the files they are in.
 
     Args:
         described: What the commit says.
@@ -126,10 +140,10 @@ def check_lock(described: Described, lists: Mapping[str, Mapping[str, str]], not
         _check_outputs(name, stage, described, notes)
         for dep in stage.deps:
             _check_input(name, dep, described, lists, notes)
-        for key, value in stage.params.get("params.yaml", {}).items() if described.params is not None else ():
-            notes.count("dvc.lock", "parameters")
-            known = looked_up(described.params, key)
-            notes.compare("dvc.lock", f"{name} parameter {key}", value, known, name)
+        for file, tree in (("params.yaml", described.params), ("versions.json", described.versions)):
+            for key, value in stage.params.get(file, {}).items() if tree is not None else ():
+                notes.count("dvc.lock", "parameters")
+                notes.compare("dvc.lock", f"{name} parameter {key}", value, looked_up(tree, key), name)
     for name, content in described.metrics.items():
         stage_name, path = f"evaluate@{name}", f"metrics/{name}.json"
         notes.count("dvc.lock", "metrics")
@@ -172,7 +186,7 @@ def _tree(commit: Commit, path: str, notes: Notes) -> dict[str, Any] | None:
     return None
 
 
-def _check_outputs(name: str, stage: Stage, described: Described, notes: Notes) -> None:
+def _check_outputs(name: str, stage: LockedStage, described: Described, notes: Notes) -> None:
     """Compare the outputs of a stage with those that dvc.yaml names."""
     if described.pipeline is None:
         return

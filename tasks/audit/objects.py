@@ -91,7 +91,7 @@ class Place:
 
 
 @dataclass
-class Stored:
+class Held:
     """What is known of the outputs from the places.
 
     Attributes:
@@ -115,29 +115,29 @@ class Stored:
         return self.places[oid].read(oid) if oid in self.places else None
 
 
-def check_objects(root: Path, described: Described, notes: Notes) -> Stored:
+def check_objects(root: Path, described: Described, notes: Notes) -> Held:
     """Hash every object that the outputs consist of, in the cache and in the default remote, if there is one."""
-    stored = Stored()
+    held = Held()
     reached = []
     for name, opened in _places(root, notes).items():
         with notes.reaching(name):
             place = opened()
-            _list(place, described, stored, notes)
+            _list(place, described, held, notes)
             reached.append(place)
-    for path in sorted(described.outputs.keys() - stored.lists.keys()):
+    for path in sorted(described.outputs.keys() - held.lists.keys()):
         notes.skip(
             "objects", f"files of {path}: no place holds the list of them, {described.outputs[path].md5}"
         )
     wanted: dict[str, list[str]] = {}
     for path, out in described.outputs.items():
         wanted.setdefault(out.md5, []).append(path)
-        for file, oid in stored.lists.get(path, {}).items():
+        for file, oid in held.lists.get(path, {}).items():
             if oid != out.md5:
                 wanted.setdefault(oid, []).append(file)
     for place in reached:
         with notes.reaching(place.name):
-            _check(place, wanted, described, stored, notes)
-    return stored
+            _check(place, wanted, described, held, notes)
+    return held
 
 
 def in_threads(
@@ -169,14 +169,14 @@ def storage_told() -> Iterator[None]:
 
 
 def _check(
-    place: Place, wanted: Mapping[str, list[str]], described: Described, stored: Stored, notes: Notes
+    place: Place, wanted: Mapping[str, list[str]], described: Described, held: Held, notes: Notes
 ) -> None:
     for oid, content in in_threads(f"{place.name}: objects", wanted, place.content):
         notes.count(place.name, "objects")
         notes.count(place.name, "bytes", content.size if content else 0)
         if content is not None and content.md5 == oid.removesuffix(".dir"):
-            stored.sha256[oid] = content.sha256
-            stored.places.setdefault(oid, place)
+            held.sha256[oid] = content.sha256
+            held.places.setdefault(oid, place)
             continue
         uses = wanted[oid]
         others = f" and {len(uses) - 1} more" if len(uses) > 1 else ""
@@ -189,13 +189,13 @@ def _check(
         )
 
 
-def _list(place: Place, described: Described, stored: Stored, notes: Notes) -> None:
+def _list(place: Place, described: Described, held: Held, notes: Notes) -> None:
     """Read the files of the outputs that are not known yet; a damaged list is found when it is hashed."""
     for path, out in described.outputs.items():
-        if path in stored.lists:
+        if path in held.lists:
             continue
         if not out.md5.endswith(".dir"):
-            stored.lists[path] = {path: out.md5}
+            held.lists[path] = {path: out.md5}
         elif (content := place.read(out.md5)) is not None:
             try:
                 listed = TypeAdapter(list[Listed]).validate_json(content)
@@ -204,7 +204,7 @@ def _list(place: Place, described: Described, stored: Stored, notes: Notes) -> N
                     place.name, out.md5, "no list of files", f"that of {path}", described.node_of(path)
                 )
                 continue
-            stored.lists[path] = {f"{path}/{each.relpath}": each.md5 for each in listed}
+            held.lists[path] = {f"{path}/{each.relpath}": each.md5 for each in listed}
 
 
 def _places(root: Path, notes: Notes) -> "dict[str, Callable[[], Place]]":

@@ -8,17 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evernorm.data.manifest import RelativePath
 from evernorm.errors import StateError
+from evernorm.params.yaml12 import YAMLError, load
 
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}(\.dir)?$")]
 
 
-class Record(BaseModel):
+class DvcRecord(BaseModel):
     """What DVC writes; fields that are not named here are DVC's alone."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class Hashed(Record):
+class Hashed(DvcRecord):
     """An input or output with DVC's hash; that of a folder ends with ``.dir``."""
 
     path: RelativePath
@@ -27,7 +28,7 @@ class Hashed(Record):
     nfiles: int | None = None
 
 
-class Stage(Record):
+class LockedStage(DvcRecord):
     """A stage in dvc.lock."""
 
     deps: tuple[Hashed, ...] = ()
@@ -35,26 +36,26 @@ class Stage(Record):
     params: dict[str, dict[str, Any]] = {}
 
 
-class Lock(Record):
+class Lock(DvcRecord):
     """dvc.lock."""
 
-    stages: dict[str, Stage]
+    stages: dict[str, LockedStage]
 
 
-class DvcFile(Record):
+class DvcFile(DvcRecord):
     """A .dvc file."""
 
     outs: Annotated[tuple[Hashed, ...], Field(min_length=1, max_length=1)]
 
 
-class Listed(Record):
+class Listed(DvcRecord):
     """A file in a ``.dir`` object."""
 
     md5: Md5
     relpath: RelativePath
 
 
-Kind = TypeVar("Kind", bound=Record)
+Kind = TypeVar("Kind", bound=DvcRecord)
 
 
 def parse(kind: type[Kind], content: bytes) -> Kind:
@@ -71,17 +72,14 @@ def parse(kind: type[Kind], content: bytes) -> Kind:
 
 
 def read_yaml(content: bytes) -> Any:
-    """Read YAML as DVC does, in whose version 1.2 ``5e-4`` is a number.
+    """Read YAML as DVC does.
 
     Raises:
         StateError: It is none.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
-        return YAML(typ="safe").load(content)
-    except (YAMLError, ValueError) as error:
+        return load(content)
+    except YAMLError as error:
         raise StateError("no YAML") from error
 
 

@@ -2,16 +2,21 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from evernorm.errors import PipelineError, RegistryError, StateError
 from evernorm.files import is_plain_name
+from evernorm.params.groups import RegistryParams
 from tasks.audit.commit import Commit
 from tasks.audit.lock import Described
-from tasks.audit.records import sha256
+from tasks.audit.records import looked_up, read_yaml, sha256
 from tasks.audit.report import Notes, Subject
+from tasks.tracking.ownership import Registry
 from tasks.tracking.promotions import read_log
-from tasks.tracking.registry import CHAMPION, MODEL, champion_of, classes_of
+from tasks.tracking.registry import CHAMPION, champion_of, classes_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,7 +29,16 @@ _TAGS = tuple(
 )
 
 
-def find_version(client: "MlflowClient", asked: str) -> "ModelVersion":
+def model_name(root: Path) -> str:
+    """The registered model that params.yaml names, as far as that can be read; what is wrong with it is found later."""
+    try:
+        named = looked_up(read_yaml((root / "params.yaml").read_bytes()), "registry.name")
+        return RegistryParams.model_validate({} if named is None else {"name": named}).name
+    except (OSError, StateError, ValidationError):
+        return RegistryParams().name
+
+
+def find_version(registry: Registry, asked: str) -> "ModelVersion":
     """The version of a number or an alias.
 
     Raises:
@@ -33,14 +47,13 @@ def find_version(client: "MlflowClient", asked: str) -> "ModelVersion":
     from mlflow.exceptions import MlflowException
 
     try:
-        number = asked if asked.isdecimal() else client.get_model_version_by_alias(MODEL, asked).version
-        return client.get_model_version(MODEL, number)
+        return registry.version(asked) if asked.isdecimal() else registry.named(asked)
     except MlflowException as error:
         if error.error_code not in _ABSENT:
             raise
-        found = sorted(int(each.version) for each in client.search_model_versions(f"name = '{MODEL}'"))
-        known = f"versions {', '.join(map(str, found))}" if found else "no versions"
-        raise RegistryError(f"{MODEL} has no version or alias {asked!r}; it has {known}") from error
+        found = [str(each.version) for each in registry.versions()]
+        known = f"versions {', '.join(found)}" if found else "no versions"
+        raise RegistryError(f"{registry.name} has no version or alias {asked!r}; it has {known}") from error
 
 
 def find_run(client: "MlflowClient", version: "ModelVersion") -> "Run":
@@ -64,7 +77,7 @@ def find_run(client: "MlflowClient", version: "ModelVersion") -> "Run":
 def subject_of(version: "ModelVersion") -> Subject:
     """A version as the report names it."""
     return Subject(
-        name=MODEL,
+        name=version.name,
         version=str(version.version),
         aliases=tuple(sorted(version.aliases)),
         classes=tuple(classes_of(version)),
@@ -144,9 +157,9 @@ def check_run(run: "Run", version: "ModelVersion", described: Described, notes: 
         notes.compare("run", f"{run.info.run_id} data {name}", _mapping(found).get("dvc"), record.md5, "run")
 
 
-def check_promotions(client: "MlflowClient", notes: Notes) -> None:
+def check_promotions(registry: Registry, notes: Notes) -> None:
     """Look whether the log of promotions is whole and the alias says what its last change says."""
-    entries, faults = read_log(client)
+    entries, faults = read_log(registry)
     notes.count("promotions", "changes", len(entries))
     for fault in faults:
         what, _, said = fault.partition(": ")
@@ -155,10 +168,10 @@ def check_promotions(client: "MlflowClient", notes: Notes) -> None:
         if entry.stands and not entry.applied:
             what = f"change {entry.number} to version {entry.change.after}"
             notes.find("promotions", what, "not applied", "the alias set for it", "version")
-    champion = champion_of(client)
+    champion = champion_of(registry)
     last = next((entry.change.after for entry in reversed(entries) if entry.stands), None)
     named = str(champion.version) if champion is not None else None
-    notes.compare("promotions", f"alias {CHAMPION} of {MODEL}", named, last, "version")
+    notes.compare("promotions", f"alias {CHAMPION} of {registry.name}", named, last, "version")
 
 
 def _lock_of_run(tagged: str | None, described: Described) -> str | None:

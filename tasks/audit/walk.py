@@ -22,11 +22,13 @@ from tasks.audit.registry import (
     check_version,
     find_run,
     find_version,
+    model_name,
     subject_of,
 )
 from tasks.audit.report import Notes, Report
 from tasks.audit.working_tree import check_history, check_working_tree
 from tasks.faults import mlflow_faults
+from tasks.tracking.ownership import registry_of
 from tasks.tracking.registry import CHAMPION
 from tasks.tracking.runs import client_of, tracking_uri
 from tasks.workspace.workspace import Workspace
@@ -72,11 +74,11 @@ def audit(root: Path, asked: str = CHAMPION) -> Report:
 
 def _version(workspace: Workspace, asked: str, notes: Notes) -> "ModelVersion | None":
     """The version, looked at by itself; None where it is not to be had."""
-    with notes.reaching("MLflow"), _mlflow(workspace):
-        client = client_of(workspace)
-        version = find_version(client, asked)
+    name = model_name(workspace.root)
+    with notes.reaching("MLflow"), _mlflow(workspace), registry_of(workspace, name) as registry:
+        version = find_version(registry, asked)
         check_version(version, notes)
-        check_promotions(client, notes)
+        check_promotions(registry, notes)
         return version
     return None
 
@@ -99,16 +101,16 @@ def _follow(workspace: Workspace, version: "ModelVersion", described: Described,
     with notes.reaching("MLflow"), _mlflow(workspace):
         check_described(version, described, notes)
         check_run(find_run(client_of(workspace), version), version, described, notes)
-    stored = check_objects(root, described, notes)
-    check_lock(described, stored.lists, notes)
+    held = check_objects(root, described, notes)
+    check_lock(described, held.lists, notes)
     with notes.reaching("manifest"):
-        check_images(described, stored, notes)
+        check_images(described, held, notes)
     with notes.reaching("lineage"):
-        check_lineage(described, stored, notes)
+        check_lineage(described, held, notes)
     with notes.reaching("workspace"):
-        check_working_tree(root, described, stored, notes)
+        check_working_tree(root, described, held, notes)
     with notes.reaching("artifact"), _mlflow(workspace):
-        check_artifact(tracking_uri(workspace), version, described, stored, notes)
+        check_artifact(tracking_uri(workspace), version, described, held, notes)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from evernorm.errors import PipelineError, StateError
 from tasks.audit.commit import Commit, git
 from tasks.audit.lock import Described
-from tasks.audit.objects import Content, Stored, in_threads, storage_told
+from tasks.audit.objects import Content, Held, in_threads, storage_told
 from tasks.audit.records import DvcFile, Lock, parse
 from tasks.audit.report import Notes
 from tasks.workspace.workspace import UNFINISHED
@@ -25,7 +25,7 @@ _TRACKED = (
 _LOCK = ".evernorm/lock"
 
 
-def check_working_tree(root: Path, described: Described, stored: Stored, notes: Notes) -> None:
+def check_working_tree(root: Path, described: Described, held: Held, notes: Notes) -> None:
     """Hash the files of the outputs that have not moved on since the commit; look for others among them.
 
     While something is learned there, files are on their way from one commit to the next, and are not judged.
@@ -36,7 +36,7 @@ def check_working_tree(root: Path, described: Described, stored: Stored, notes: 
     head, seen = Commit.find(root, "HEAD"), Notes()
     _refuse_learning(root)
     _check_tracked(head, described, seen)
-    _check_outputs(head, described, stored, seen)
+    _check_outputs(head, described, held, seen)
     _refuse_learning(root)
     if Commit.find(root, "HEAD") != head:
         raise PipelineError("it was learned in meanwhile; run again")
@@ -75,16 +75,16 @@ def _check_tracked(head: Commit, described: Described, notes: Notes) -> None:
             notes.find(_PLACE, path, found, f"as in commit {head}", node)
 
 
-def _check_outputs(head: Commit, described: Described, stored: Stored, notes: Notes) -> None:
+def _check_outputs(head: Commit, described: Described, held: Held, notes: Notes) -> None:
     present = _present(head, described)
     wanted: dict[str, str] = {}
     for path, out in described.outputs.items():
         if present.get(path) != out.md5:
             notes.count(_PLACE, "moved outputs")
             continue
-        listed = stored.lists.get(path, {})
+        listed = held.lists.get(path, {})
         wanted |= listed
-        if path in stored.lists:
+        if path in held.lists:
             there = {
                 str(file.relative_to(head.root))
                 for file in (head.root / path).rglob("*")

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
+from rich.console import Console
 
 from evernorm.data.validate import validate
 from evernorm.errors import EvernormError, ParamsError, PipelineError
 from evernorm.files import read_json, sha256_json, write_json
 from tasks.retries import RETRIED
 from tasks.stages.stage import progress_bar, result_params
-from tasks.workspace.data import bring_in
+from tasks.workspace.data import bring_in, refuse_other_names
 from tasks.workspace.forget import erase
 from tasks.workspace.pipeline import check_out
 from tasks.workspace.workspace import ARRIVING, INBOX, RECEIVED, Workspace
@@ -42,7 +43,7 @@ class Arriving:
 
 
 @task(task_run_name="look into the inbox", **RETRIED)
-def look_into(root: Path) -> "tuple[list[Delivery], list[Refusal]]":
+def look_into(workspace: Workspace) -> "tuple[list[Delivery], list[Refusal]]":
     """What is new in the inbox, in order of arrival, and what is wrong there.
 
     A delivery that was taken in is new no more, nor is one that failed with the same parameters.
@@ -55,13 +56,12 @@ def look_into(root: Path) -> "tuple[list[Delivery], list[Refusal]]":
     from tasks.inbox.inbox import Refusal, look
     from tasks.inbox.storage import open_storage
 
-    workspace = Workspace.open(root)
     if not (inbox := workspace.params.watch.inbox):
         raise ParamsError("watch.inbox is empty; name a directory or s3://bucket/prefix with --inbox")
     deliveries, refusals = look(open_storage(inbox))
     order = workspace.params.order
     known = {name.casefold(): name for name in order}
-    taken, failed = _read(root / RECEIVED), _read(root / _REFUSED)
+    taken, failed = _read(workspace.root / RECEIVED), _read(workspace.root / _REFUSED)
     new: list[Delivery] = []
     for delivery in deliveries:
         name, digest = delivery.name, delivery.digest
@@ -72,12 +72,12 @@ def look_into(root: Path) -> "tuple[list[Delivery], list[Refusal]]":
             refusals.append(Refusal(name, tuple(failed[name]["faults"])))
         elif taken.get(name) != digest:
             new.append(delivery)
-    _clear(root / INBOX, {delivery.name for delivery in new})
+    _clear(workspace.root / INBOX, {delivery.name for delivery in new})
     return new, refusals
 
 
 @task(task_run_name="fetch {delivery.name}", **RETRIED)
-def fetch_delivery(root: Path, delivery: "Delivery") -> list[str]:
+def fetch_delivery(workspace: Workspace, delivery: "Delivery") -> list[str]:
     """Bring a delivery beside the workspace's data; what was fetched before is not fetched again.
 
     Returns:
@@ -90,9 +90,12 @@ def fetch_delivery(root: Path, delivery: "Delivery") -> list[str]:
     from tasks.inbox.inbox import fetch
     from tasks.inbox.storage import open_storage
 
-    storage = open_storage(Workspace.open(root).params.watch.inbox)
+    storage = open_storage(workspace.params.watch.inbox)
+    # Named as it was where it was packed; what was fetched of it under another name is of no use.
+    beside, folder = workspace.root / INBOX / delivery.name, delivery.manifest.display or delivery.name
+    _clear(beside, {folder})
     with progress_bar(f"{delivery.name}: fetching") as progress:
-        return fetch(storage, delivery, root / INBOX / delivery.name / delivery.name, progress)
+        return fetch(storage, delivery, beside / folder, progress)
 
 
 def check_delivery(workspace: Workspace, name: str) -> "Manifest":
@@ -101,8 +104,16 @@ def check_delivery(workspace: Workspace, name: str) -> "Manifest":
     Raises:
         DataError: Listing everything that is wrong with it.
     """
+    odd: dict[str, str] = {}
+    data = workspace.params.data
     with progress_bar(f"{name}: checking") as progress:
-        return validate(workspace.root / INBOX / name, [name], progress=progress)[name]
+        manifest = validate(
+            workspace.root / INBOX / name, [name], progress=progress, params=data, warn=odd.__setitem__
+        )[name]
+    refuse_other_names(workspace, {name: manifest})
+    for sentence in odd.values():
+        Console(stderr=True, highlight=False).print(f"{name}: {sentence}", style="yellow", markup=False)
+    return manifest
 
 
 def arriving(workspace: Workspace) -> Arriving | None:
@@ -194,7 +205,7 @@ def give_up(workspace: Workspace, begun: Arriving) -> None:
         erase(workspace, begun.name)
         if committed:
             workspace.commit(f"Give up {begun.name}")
-    check_out(workspace.root)
+    check_out(workspace)
     finish(workspace, begun)
 
 
@@ -228,7 +239,8 @@ def _clear(folder: Path, wanted: set[str]) -> None:
 
 
 def _key(workspace: Workspace, digest: str) -> str:
-    return sha256_json([digest, result_params(workspace.params)])
+    params = workspace.params
+    return sha256_json([digest, result_params(params), params.data.model_dump(mode="json")])
 
 
 def _read(path: Path) -> dict[str, Any]:

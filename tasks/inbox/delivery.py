@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from evernorm.data.manifest import Manifest
+from evernorm.data.naming import key_of
 from evernorm.data.readers import VISA_TABLE
 from evernorm.data.validate import validate
 from evernorm.errors import DataError, ParamsError
@@ -33,7 +34,7 @@ def pack(folder: Path, place: str) -> Packed:
     taken half new. A delivery that is there whole is left as it is, with its time of arrival.
 
     Args:
-        folder: The class; its name is the class's.
+        folder: The class; its name is what people call the class.
         place: The inbox, a directory or ``s3://bucket/prefix``.
 
     Raises:
@@ -43,28 +44,29 @@ def pack(folder: Path, place: str) -> Packed:
         PipelineError: It does not exist or refuses.
     """
     folder, storage = folder.resolve(), open_storage(place)
-    _refuse_itself(folder, storage)
+    name = key_of(folder.name)
+    _refuse_itself(folder, storage, name)
     with progress_bar(f"checking {folder.name}") as progress:
-        records = validate(folder.parent, [folder.name], progress=progress)[folder.name]
+        records = validate(folder.parent, [name], progress=progress)[name]
     manifest = _describe(folder, records)
-    wanted = {f"{folder.name}/{file.path}": file for file in manifest.files}
-    stored = storage.objects(folder.name)
-    before = _manifest_before(storage, stored, folder.name)
-    named = {*wanted, f"{folder.name}/{MANIFEST}"}
+    wanted = {f"{name}/{file.path}": file for file in manifest.files}
+    stored = storage.objects(name)
+    before = _manifest_before(storage, stored, name)
+    named = {*wanted, f"{name}/{MANIFEST}"}
     left = _left(storage, stored, named, delivered=before is not None)
     there = _there(storage, stored, wanted)
     if left or len(there) < len(wanted) or before != manifest.to_bytes():
         _send(storage, folder, {key: file for key, file in wanted.items() if key not in there})
         with ThreadPoolExecutor(WORKERS) as pool:
             list(pool.map(storage.remove, left))
-        storage.write(f"{folder.name}/{MANIFEST}", manifest.to_bytes())
+        storage.write(f"{name}/{MANIFEST}", manifest.to_bytes())
     return Packed(manifest, len(there))
 
 
-def _refuse_itself(folder: Path, storage: Storage) -> None:
+def _refuse_itself(folder: Path, storage: Storage, name: str) -> None:
     """Delivering a folder onto itself would remove whatever in it is not delivered."""
     if isinstance(storage, FolderStorage):
-        target = (storage.root / folder.name).resolve()
+        target = (storage.root / name).resolve()
         if target.is_relative_to(folder) or folder.is_relative_to(target):
             raise ParamsError(f"{folder} and the inbox {storage.place} overlap; name another inbox")
 
@@ -84,7 +86,13 @@ def _describe(folder: Path, manifest: Manifest) -> DeliveryManifest:
     }
     listed = [{"path": path, "sha256": sha256, "size": size} for path, (sha256, size) in files.items()]
     try:
-        return DeliveryManifest.model_validate({"name": folder.name, "files": listed})
+        return DeliveryManifest.model_validate(
+            {
+                "name": manifest.name,
+                "display": None if manifest.display == manifest.name else manifest.display,
+                "files": listed,
+            }
+        )
     except ValidationError as error:
         raise DataError(f"{folder} cannot be delivered with these names", told(error)) from error
 

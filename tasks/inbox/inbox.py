@@ -13,9 +13,10 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evernorm.data.manifest import PlainName, Sha256
+from evernorm.data.naming import DisplayName, key_of
 from evernorm.errors import DataError
 from evernorm.files import PLAIN_NAME, canonical_json, is_plain_name, sha256_file
 from tasks.inbox.storage import PART, WORKERS, Storage, Stored, key_fault, unfinished
@@ -60,7 +61,8 @@ class DeliveryManifest(BaseModel):
 
     Attributes:
         schema_version: Version of this schema.
-        name: Class name.
+        name: Key of the class, a plain name.
+        display: What people call it, where that is not the key.
         files: All files but the manifest itself.
     """
 
@@ -68,11 +70,18 @@ class DeliveryManifest(BaseModel):
 
     schema_version: Literal[1] = 1
     name: PlainName
+    display: DisplayName | None = None
     files: Annotated[tuple[DeliveredFile, ...], AfterValidator(_apart)]
+
+    @model_validator(mode="after")
+    def _is_called(self) -> Self:
+        if self.display is not None and (key := key_of(self.display)) != self.name:
+            raise ValueError(f"display {self.display!r} gives the key {key}, not {self.name}")
+        return self
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: the same files give the same bytes."""
-        return canonical_json(self.model_dump(mode="json"))
+        return canonical_json(self.model_dump(mode="json", exclude_none=True))
 
     @classmethod
     def parse(cls, content: bytes) -> Self:

@@ -1,99 +1,134 @@
 """Stage `evaluate`: assemble the bank, measure R[t, ·] on every class learned so far, store the model."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from evernorm.calibration.weibull import Calibrations
+from evernorm.calibration.weibull import Calibration
 from evernorm.data.experience import TestView
 from evernorm.data.manifest import Manifest
-from evernorm.evaluation.judge import Outcome, TestClass, judge, report
-from evernorm.features.backbone import build_backbone
-from evernorm.files import START, read_arrays, read_json, sha256_file, write_arrays, write_json
-from evernorm.memory.bank import Entry
-from evernorm.methods.memory.base import MemoryDetector
-from evernorm.methods.memory.remembered import Remembered, Settings
-from evernorm.methods.presets import DETECTORS
-from evernorm.metrics.continual import forgetting
+from evernorm.data.profile import Profile
+from evernorm.errors import StateError
+from evernorm.evaluation.judge import Outcome, TestClass, judge
+from evernorm.evaluation.report import report
+from evernorm.files import START, StoredArrays, read_arrays, read_json, sha256_file, write_arrays, write_json
+from evernorm.methods.bank import save_bank
+from evernorm.methods.detector import Detector, Seen
+from evernorm.methods.learner import ClassState
+from evernorm.methods.registry import learner_of
+from evernorm.metrics.continual import forgetting_since
 from evernorm.params.groups import Params
-from evernorm.prompts.prompt import Prompt
-from tasks.stages.stage import Paths, before, main, progress_bar
+from evernorm.types import Arrays, Image, Indices
+from tasks.stages.learning import CARRY, record_lineage, trained_of
+from tasks.stages.stage import main, progress_bar, result_params
+from tasks.workspace.paths import Paths
 
 EXAMPLES = 8  # test images whose maps are kept for pictures
+PACKAGES = ("numpy", "faiss-cpu", "scipy", "timm", "torch")
+_METRIC = "image_auroc"
 
 
 def evaluate(name: str, params: Params, paths: Paths) -> None:
     """Measure the bank after learning `name`."""
-    previous = before(name, params)
-    chain: dict[str, Any] = read_json(paths.bank(previous, "evaluation") / "chain.json")
-    names = [*(link["class"] for link in chain["links"]), name]
-    detector = assemble(names, params, paths)
-    view = TestView.of(Manifest.load(paths.manifest(name)), paths.data(name))
-    with progress_bar(f"{name}: test features") as progress:
-        detector.store(view, paths.features(name), progress)
+    previous = params.stream[name].after
+    before: dict[str, Any] = read_json(paths.bank(previous, "evaluation") / "links.json")
+    names = [*(link["class"] for link in before["links"]), name]
+    detector = learner_of(params).detector_of([state_of(each, paths) for each in names])
     tests = _tests(names, previous, detector, paths)
-    limit = params.evaluate.aupro_fpr_limit
     with progress_bar(f"{name}: scores") as progress:
-        outcomes, pooled = judge(detector, tests, limit, progress)
+        outcomes, pooled = judge(detector, tests, params.evaluate.aupro_fpr_limit, progress)
     figures = report(detector, outcomes, pooled)
-    row = [figures["per_class"][each]["image_auroc"] for each in names]
-    matrix = [*chain["matrix"], row]
+    row = {each: figures["per_class"][each][_METRIC] for each in names}
+    learned, best = {**before["learned"], name: row[name]}, before["best"]
     metrics = {
         "class": name,
         "classes": names,
         **figures,
-        "matrix": {"image_auroc": matrix},
-        "forgetting": forgetting(matrix),
+        "row": {_METRIC: row},
+        "learned": {_METRIC: learned},
+        "forgetting": forgetting_since(
+            [learned[each] for each in names], [best.get(each) for each in names], list(row.values())
+        ),
     }
     folder = paths.bank(name, "evaluation")
     # The links pin what this stage read of earlier classes without declaring it to DVC, which cannot name
-    # "all classes before this one": whatever changes there changes the chain, and so reaches this stage.
-    links = [*chain["links"], _link(name, paths)]
-    write_json(folder / "chain.json", {"links": links, "matrix": matrix})
-    write_arrays(folder / "statistics.safetensors", {each.name: each.statistics for each in outcomes})
+    # "all classes before this one": whatever changes there changes the links, and so reaches this stage.
+    links = [*before["links"], _link(name, paths)]
+    highest = {each: _higher(best.get(each), row[each]) for each in names}
+    write_json(folder / "links.json", {"links": links, "learned": learned, "best": highest})
+    write_arrays(
+        folder / "hints.safetensors",
+        {f"{each.name}/{key}": array for each in outcomes for key, array in each.hints.items()},
+    )
     write_arrays(folder / "outcomes.safetensors", _arrays(outcomes))
-    write_arrays(folder / "thresholds.safetensors", _thresholds(detector))
+    write_arrays(
+        folder / "thresholds.safetensors",
+        {each.name: np.array([each.threshold]) for each in outcomes if each.threshold is not None},
+    )
     write_arrays(folder / "examples.safetensors", _examples(detector, tests[-1], outcomes[-1]))
-    detector.save(paths.model(name))
+    record_lineage(
+        "evaluate",
+        detector.learner.revisions,
+        folder,
+        paths,
+        inputs=[paths.manifest(each) for each in names],
+        params=result_params(params),
+        packages=PACKAGES,
+        weights=detector.learner.weights,
+    )
+    save_bank(detector, paths.model(name))
     write_json(paths.metrics(name), metrics)
 
 
-def assemble(names: list[str], params: Params, paths: Paths) -> MemoryDetector:
-    """The bank of these classes, reading no more rows than the method reads of each."""
-    detector = DETECTORS[params.method]
-    entries = names[-1:] if detector.cumulative else names
-    folders = [paths.bank(each, "knowledge") for each in entries]
-    sizes = [read_json(folder / "entry.json")["rows"] for folder in folders]
-    rows = detector.rows_read(params.knowledge.budget, sizes)
-    remembered = [
-        Remembered(
-            Entry.load(folder, limit),
-            Calibrations.load(paths.bank(each, "weibull")),
-            Prompt.find(paths.bank(each, "prompts")),
+def state_of(name: str, paths: Paths) -> ClassState:
+    """What the stages before stored of a class; arrays are read when they are needed."""
+    knowledge, carry = paths.bank(name, "knowledge"), paths.bank(name, "carry") / CARRY
+    return ClassState(
+        name,
+        Calibration.load(paths.bank(name, "weibull")),
+        StoredArrays(knowledge / "entry.safetensors"),
+        trained_of(name, paths),
+        StoredArrays(carry) if carry.is_file() else {},
+        read_json(knowledge / "entry.json")["weights"],
+        Profile.of(Manifest.load(paths.manifest(name))),
+    )
+
+
+def _tests(names: list[str], previous: str, detector: Detector, paths: Paths) -> list[TestClass]:
+    """The test classes as they were seen, and what the experience before knows of them."""
+    hints: dict[str, dict[str, Any]] = {}
+    if previous != START:
+        for key, array in read_arrays(paths.bank(previous, "evaluation") / "hints.safetensors").items():
+            of, _, what = key.partition("/")
+            hints.setdefault(of, {})[what] = array
+    return [_test(name, detector, hints.get(name, {}), paths) for name in names]
+
+
+def _test(name: str, detector: Detector, hints: Arrays, paths: Paths) -> TestClass:
+    view = TestView.of(Manifest.load(paths.manifest(name)), paths.data(name))
+
+    def again(numbers: Indices) -> list[Image]:
+        return [view.read(int(number)) for number in numbers]
+
+    if not detector.traits.fixed_features:
+        return TestClass(view, lambda numbers: detector.see(again(numbers)), hints)
+    folder = paths.features(name)
+    record = read_json(folder / "features.json")
+    if record["weights"] != detector.learner.weights:
+        raise StateError(
+            f"{folder} was seen with weights {record['weights'][:12]}, the backbone has "
+            f"{detector.learner.weights[:12]}; run the stage features again"
         )
-        for each, folder, limit in zip(entries, folders, rows, strict=True)
-    ]
-    return detector(build_backbone(params.features, params.seed), Settings.of(params), remembered)
-
-
-def _tests(names: list[str], previous: str, detector: MemoryDetector, paths: Paths) -> list[TestClass]:
-    """The test classes with stored features and, where memories only shrink, the statistics of the experience before."""
-    known = {}
-    if previous != START and detector.only_shrinks:
-        known = read_arrays(paths.bank(previous, "evaluation") / "statistics.safetensors")
-    tests = []
-    for each in names:
-        view = TestView.of(Manifest.load(paths.manifest(each)), paths.data(each))
-        seen = detector.stored(view, paths.features(each))
-        tests.append(TestClass(view, seen, known.get(each, np.empty((len(view), 0), np.float32))))
-    return tests
+    arrays = {key: np.load(folder / f"{key}.npy", mmap_mode="r") for key in record["arrays"]}
+    return TestClass(view, Seen(arrays, name, again).some, hints)
 
 
 def _link(name: str, paths: Paths) -> dict[str, Any]:
     folders = {
-        "prompt": paths.bank(name, "prompts"),
-        "entry": paths.bank(name, "knowledge"),
-        "calibration": paths.bank(name, "weibull"),
+        "prompts": paths.bank(name, "prompts"),
+        "knowledge": paths.bank(name, "knowledge"),
+        "weibull": paths.bank(name, "weibull"),
         "features": paths.features(name),
     }
     hashes = {
@@ -105,36 +140,31 @@ def _link(name: str, paths: Paths) -> dict[str, Any]:
     return {"class": name, "manifest": sha256_file(paths.manifest(name)), **hashes}
 
 
-def _arrays(outcomes: list[Outcome]) -> dict[str, Any]:
+def _higher(one: float | None, other: float | None) -> float | None:
+    present = [value for value in (one, other) if value is not None]
+    return max(present, default=None)
+
+
+def _arrays(outcomes: list[Outcome]) -> Mapping[str, Any]:
     """Labels, scores and decisions of every test image, named ``class/what``."""
-    kinds = ("labels", "place", "scores", "oracle_scores", "probabilities", "decisions")
+    kinds = ("labels", "place", "unknown", "scores", "oracle_scores", "probabilities", "decisions")
     return {f"{outcome.name}/{kind}": getattr(outcome, kind) for outcome in outcomes for kind in kinds}
 
 
-def _thresholds(detector: MemoryDetector) -> dict[str, Any]:
-    """Standardised decision threshold of each class."""
-    return {
-        visible.name: np.array([visible.calibration.standardise(visible.calibration.threshold)])
-        for visible in detector.visible
-    }
-
-
-def _examples(detector: MemoryDetector, test: TestClass, outcome: Outcome) -> dict[str, Any]:
+def _examples(detector: Detector, test: TestClass, outcome: Outcome) -> Mapping[str, Any]:
     """A few test images of the new class with map and ground truth: the anomalous ones spread over the scores."""
     anomalous, good = np.flatnonzero(outcome.labels), np.flatnonzero(~outcome.labels)
     ranked = anomalous[np.argsort(-outcome.scores[anomalous], kind="stable")]
-    spread = (
-        ranked[np.unique(np.linspace(0, max(len(ranked) - 1, 0), EXAMPLES - 2).astype(int))]
-        if len(ranked)
-        else ranked
-    )
+    if len(ranked):
+        ranked = ranked[np.unique(np.linspace(0, len(ranked) - 1, EXAMPLES - 2).astype(int))]
     arrays: dict[str, Any] = {}
-    for place, number in enumerate([*spread, *good[:2]]):
+    for place, number in enumerate([*ranked, *good[:2]]):
         image = test.view.read(int(number))
-        scored = detector.score(test.seen.block(slice(number, number + 1)))
-        mask = test.view.mask(int(number))
+        judged = detector.judge(test.see(np.array([number])))
+        mask, spots = test.view.mask(int(number)), judged.map(0, (image.shape[0], image.shape[1]))
         arrays[f"{place}/image"] = image
-        arrays[f"{place}/map"] = detector.map_of(scored.distances[0], int(scored.place[0]), image.shape[:2])
+        if spots is not None:
+            arrays[f"{place}/map"] = spots
         arrays[f"{place}/score"] = outcome.scores[number : number + 1]
         arrays[f"{place}/label"] = outcome.labels[number : number + 1]
         if mask is not None:

@@ -1,46 +1,57 @@
-"""Stage `knowledge`: the class's entry in the bank, and how the entry scores its own training images."""
+"""Stage `knowledge`: what is kept of the class, and how it scores its own training images."""
 
-from evernorm.data.experience import Experience
-from evernorm.data.manifest import Manifest
-from evernorm.features.backbone import build_backbone
-from evernorm.files import read_json, sha256_file, write_json
-from evernorm.lineage import write_lineage
-from evernorm.methods.memory.baselines import JOINT
-from evernorm.methods.memory.remembered import Settings
-from evernorm.methods.presets import DETECTORS
+from evernorm.files import sha256_file, write_arrays, write_json
+from evernorm.methods.registry import learner_of
 from evernorm.params.groups import Params
-from evernorm.prompts.prompt import Prompt
-from tasks.stages.stage import Paths, before, main, progress_bar, result_params
+from tasks.stages.learning import CARRY, carried, classes_before, lesson_of, record_lineage, trained_of
+from tasks.stages.stage import main, progress_bar, result_params
+from tasks.workspace.paths import Paths
 
 PACKAGES = ("numpy", "pillow", "timm", "torch")
+SCHEMA = 2
 
 
 def knowledge(name: str, params: Params, paths: Paths) -> None:
-    """Build and store the entry; hand on what the next experience needs of this one."""
-    # Only joint training needs earlier images: the list of them is what it carries from class to class.
-    carried = read_json(paths.bank(before(name, params), "carry") / "carry.json")["images"]
-    cumulative = DETECTORS[params.method].cumulative
-    names = [*(item["class"] for item in carried), name] if cumulative else [name]
-    backbone = build_backbone(params.features, params.seed)
-    detector = DETECTORS[params.method](backbone, Settings.of(params))
-    experiences = [Experience.of(Manifest.load(paths.training(each)), paths.data(each)) for each in names]
-    trained = paths.bank(name, "prompts")
-    prompt = Prompt.find(trained)
+    """Build and store the entry and the evidence for its calibration."""
+    learner = learner_of(params)
     with progress_bar(f"{name}: features") as progress:
-        entry, training = detector.build(experiences, JOINT if cumulative else name, prompt, progress)
+        entry, evidence = learner.remember(
+            lesson_of(name, learner, params, paths),
+            trained_of(name, paths),
+            carried(name, params, paths),
+            progress=progress,
+        )
     folder = paths.bank(name, "knowledge")
-    entry.save(folder)
-    training.save(folder / "training.safetensors")
-    write_lineage(
-        folder / "lineage.json",
-        stage="knowledge",
-        inputs=[*(paths.training(each) for each in names), *trained.glob("prompt.safetensors")],
-        root=paths.root,
+    write_arrays(folder / "entry.safetensors", entry)
+    write_arrays(folder / "evidence.safetensors", evidence.arrays())
+    write_json(
+        folder / "entry.json",
+        {
+            "schema": SCHEMA,
+            "class": name,
+            "method": params.method,
+            "weights": learner.weights,
+            "revision": learner.revisions["knowledge"],
+            "arrays": {key: list(array.shape) for key, array in sorted(entry.items())},
+            "sha256": sha256_file(folder / "entry.safetensors"),
+        },
+    )
+    before = [paths.training(each["class"]) for each in classes_before(name, params, paths)]
+    record_lineage(
+        "knowledge",
+        learner.revisions,
+        folder,
+        paths,
+        inputs=[
+            paths.training(name),
+            *before,
+            paths.bank(name, "prompts") / "trained.safetensors",
+            paths.bank(params.stream[name].needs, "carry") / CARRY,
+        ],
         params=result_params(params),
         packages=PACKAGES,
+        weights=learner.weights,
     )
-    images = [*carried, {"class": name, "training": sha256_file(paths.training(name))}] if cumulative else []
-    write_json(paths.bank(name, "carry") / "carry.json", {"images": images})
 
 
 if __name__ == "__main__":

@@ -1,19 +1,17 @@
 """Stage `masks`: where the parts of the training images are (none for the methods that do not ask)."""
 
-from pathlib import Path
-
 from rich.console import Console
 
-from evernorm.data.experience import Experience
-from evernorm.data.manifest import Manifest
-from evernorm.files import sha256_file, write_json
-from evernorm.lineage import write_lineage
-from evernorm.methods.parts import PARTS
-from evernorm.params.groups import Params, PromptKind, StructureKind
+from evernorm.files import write_json
+from evernorm.methods.registry import learners
+from evernorm.params.groups import Params, StructureKind
 from evernorm.structure.report import REPORT, Regions, report, warnings
 from evernorm.structure.segmenter import build_segmenter
 from evernorm.structure.store import save_labels
-from tasks.stages.stage import Paths, main, progress_bar, record_choice
+from tasks.stages.learning import experience_of, record_lineage
+from tasks.stages.stage import main, progress_bar, record_choice
+from tasks.workspace.paths import Paths
+from tasks.workspace.versions import sam_digest
 
 PACKAGES = {
     StructureKind.SUPERPIXELS: ("numpy", "pillow", "scikit-image"),
@@ -31,13 +29,13 @@ PACKAGES = {
 
 
 def masks(name: str, params: Params, paths: Paths) -> None:
-    """Segment the training images where a prompt is trained with their structure; record the choice."""
-    folder = paths.masks(name)
-    if not PARTS[params.method].structured or params.prompts.kind is PromptKind.NONE:
+    """Segment the training images where the method asks for their structure; record the choice."""
+    folder, learner = paths.masks(name), learners()[params.method]
+    if not learner.traits.structured:
         record_choice(folder, "structure", "none")
         return
     structure = params.masks.structure
-    experience = Experience.of(Manifest.load(paths.training(name)), paths.data(name))
+    experience = experience_of(name, paths)
     segmenter = build_segmenter(params.masks, params.features.device)
     regions = {}
     with progress_bar(f"{name}: {structure}") as progress:
@@ -50,27 +48,19 @@ def masks(name: str, params: Params, paths: Paths) -> None:
             progress(done, len(experience))
     found = report(structure, regions, params.masks.max_regions)
     write_json(folder / REPORT, found)
-    write_lineage(
-        folder / "lineage.json",
-        stage="masks",
+    record_lineage(
+        "masks",
+        learner.revisions,
+        folder,
+        paths,
         inputs=[paths.training(name)],
-        root=paths.root,
-        params={**params.masks.model_dump(mode="json"), **_checkpoint(params)},
+        params={**params.masks.model_dump(mode="json"), "checkpoint_sha256": sam_digest(params)},
         packages=PACKAGES[structure],
     )
     record_choice(folder, "structure", structure)
     console = Console(stderr=True, highlight=False)
     for sentence in warnings(found):
         console.print(f"  {name}: {sentence}", style="yellow", markup=False, soft_wrap=True)
-
-
-def _checkpoint(params: Params) -> dict[str, dict[str, str]]:
-    """What SAM's checkpoint holds, which its name does not tell; empty for a hub name."""
-    if params.masks.structure is not StructureKind.SAM:
-        return {}
-    checkpoint = Path(params.masks.sam.checkpoint)
-    found = [checkpoint] if checkpoint.is_file() else sorted(checkpoint.glob("*.safetensors"))
-    return {"checkpoint_sha256": {file.name: sha256_file(file) for file in found}}
 
 
 if __name__ == "__main__":

@@ -1,63 +1,60 @@
-"""Stage `prompts`: what a method trains, the only stage with gradients (none for PatchCoreCL)."""
+"""Stage `prompts`: what a method trains, the only stage with gradients."""
 
-import hashlib
 import shutil
 
-from evernorm.data.experience import Experience
-from evernorm.data.manifest import Manifest
-from evernorm.features.backbone import build_backbone
-from evernorm.files import sha256_file, sha256_json, write_json
-from evernorm.lineage import write_lineage
-from evernorm.methods.parts import PARTS
-from evernorm.params.groups import Params, PromptKind
-from evernorm.prompts.prompted import PromptedBackbone
-from evernorm.prompts.training import train_prompt
-from evernorm.structure.grid import to_grid
-from evernorm.structure.store import load_labels
-from tasks.stages.stage import Paths, main, progress_bar, record_choice, result_params
+from evernorm.files import sha256_file, sha256_json, write_arrays
+from evernorm.methods.registry import learner_of, learners
+from evernorm.params.groups import Params
+from tasks.stages.learning import CARRY, carried, lesson_of, record_lineage
+from tasks.stages.stage import main, progress_bar, record_choice, result_params
+from tasks.workspace.paths import Paths
 
 PACKAGES = ("numpy", "pillow", "timm", "torch")
-_GROUPS = ("features", "prompts", "seed")
 
 
 def prompts(name: str, params: Params, paths: Paths) -> None:
-    """Train the prompt of the class on its structure, going on from where a killed run was."""
+    """Train what the method trains for the class, going on from where a killed run was."""
     folder = paths.bank(name, "prompts")
-    if not PARTS[params.method].prompted or params.prompts.kind is PromptKind.NONE:
-        record_choice(folder, "prompt", "none")
+    if not learners()[params.method].traits.trained:
+        record_choice(folder, "trained", "none")
         return
-    experience = Experience.of(Manifest.load(paths.training(name)), paths.data(name))
-    backbone = build_backbone(params.features, params.seed)
-    network = PromptedBackbone(backbone, params.prompts, params.knowledge.key_layers)
-    grid = network.backbone.grid
-    labels = [to_grid(load_labels(paths.masks(name) / "labels", path), grid) for path in experience.paths]
-    used = {group: value for group, value in result_params(params).items() if group in _GROUPS}
+    learner = learner_of(params)
+    used = {
+        group: value
+        for group, value in result_params(params).items()
+        if group in {"method", "seed", "features"}
+    }
+    used[params.method] = {"prompts": result_params(params)[params.method]["prompts"]}
+    inputs = [
+        paths.training(name),
+        paths.masks(name) / "lineage.json",
+        paths.bank(params.stream[name].needs, "carry") / CARRY,
+    ]
     # What makes this training this one: a checkpoint of another is not continued.
-    digest = sha256_json(
-        [used, sha256_file(paths.training(name)), hashlib.sha256(b"".join(map(bytes, labels))).hexdigest()]
-    )
-    with progress_bar(f"{name}: prompt, epochs") as progress:
-        prompt, history = train_prompt(
-            network,
-            experience.read,
-            labels,
-            params.seed,
-            at_once=params.features.batch_size,
-            checkpoint=paths.training_state(name) / digest[:16],
+    made_from = [used, learner.weights, learner.revisions["prompts"]]
+    made_from += [sha256_file(path) for path in inputs if path.is_file()]
+    checkpoint = paths.training_state(name) / sha256_json(made_from)[:16]
+    with progress_bar(f"{name}: training, epochs") as progress:
+        trained = learner.train(
+            lesson_of(name, learner, params, paths),
+            carried(name, params, paths),
+            checkpoint=checkpoint,
             progress=progress,
         )
-    record_choice(folder, "prompt", params.prompts.kind.value)
-    prompt.save(folder)
-    write_json(folder / "history.json", vars(history))
-    write_lineage(
-        folder / "lineage.json",
-        stage="prompts",
-        inputs=[paths.training(name), paths.masks(name) / "lineage.json"],
-        root=paths.root,
-        params=used,
-        packages=PACKAGES,
-    )
-    shutil.rmtree(paths.training_state(name))
+    if trained:
+        write_arrays(folder / "trained.safetensors", trained)
+        record_lineage(
+            "prompts",
+            learner.revisions,
+            folder,
+            paths,
+            inputs=inputs,
+            params=used,
+            packages=PACKAGES,
+            weights=learner.weights,
+        )
+    record_choice(folder, "trained", params.method if trained else "none")
+    shutil.rmtree(paths.training_state(name), ignore_errors=True)
 
 
 if __name__ == "__main__":

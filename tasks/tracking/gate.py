@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
 
 from evernorm.errors import RegistryError
 from evernorm.files import read_json
-from evernorm.params.groups import GateParams
+from evernorm.params.groups import GateParams, Unmeasured
 from tasks.retries import RETRIED
+from tasks.tracking.ownership import Registry, registry_of
 from tasks.tracking.promotions import (
     NONE,
     Change,
@@ -21,16 +21,15 @@ from tasks.tracking.promotions import (
     standing,
     versions_there,
 )
-from tasks.tracking.registry import CANDIDATE, CHAMPION, MODEL, classes_of, data_of
-from tasks.tracking.runs import connected
+from tasks.tracking.registry import CANDIDATE, CHAMPION, classes_of, data_of
 from tasks.workspace.forget import Forgotten, forgotten
 from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 PASSED, REFUSED = "passed", "refused"
+_NAMED = 10  # classes that were not measured and are named in a line; the tag of the version names all
 
 
 @dataclass(frozen=True)
@@ -38,24 +37,35 @@ class Decision:
     """What the gate made of a version.
 
     Attributes:
+        model: Name of the registered model.
         version: Its number.
         alias: ``champion`` or ``candidate``.
         reasons: Why it was refused.
+        unmeasured: What no bound says anything about, and why, by class.
+        blamed: The classes, new to the champion, for which it was refused, and why; no other class is at fault.
     """
 
+    model: str
     version: str
     alias: str
     reasons: tuple[str, ...]
+    unmeasured: dict[str, str]
+    blamed: dict[str, str]
+
+    @property
+    def remarks(self) -> str:
+        """Why it was refused, and what was not measured, in a line; empty where there is nothing to say."""
+        return "; ".join([*self.reasons, *_told(self.unmeasured)])
 
 
 @task(task_run_name="gate version {version}", **RETRIED)
-def decide(root: Path, name: str, version: str, forgot: Forgotten | None = None) -> Decision:
+def decide(workspace: Workspace, name: str, version: str, forgot: Forgotten | None = None) -> Decision:
     """Make a version candidate, and champion if it keeps the bounds in params.yaml.
 
     Decided afresh each time: bounds may have changed, and a parameter changed back brings its bank back.
 
     Args:
-        root: The workspace.
+        workspace: The workspace.
         name: The class learned last.
         version: The version with it.
         forgot: What has just been forgotten, if anything.
@@ -64,28 +74,34 @@ def decide(root: Path, name: str, version: str, forgot: Forgotten | None = None)
         PassingError: MLflow is out of reach.
         RegistryError: MLflow refuses, or another champion was made meanwhile, or by hand.
     """
-    workspace = Workspace.open(root)
-    with connected(workspace) as client:
-        seen = settle(client)
-        made = client.get_model_version(MODEL, version)
+    with registry_of(workspace) as registry:
+        seen = settle(registry)
+        made = registry.version(version)
         metrics = read_json(workspace.paths.metrics(name))
-        champion = client.get_model_version(MODEL, seen.version) if seen.version else None
+        champion = registry.version(seen.version) if seen.version else None
         known = data_of(champion) if champion else {}
         new = [each for each, data in data_of(made).items() if known.get(each) != data]
         lost = _lost(champion, metrics["classes"], {each.name for each in forgotten(workspace)})
-        reasons = [*refusals(metrics, new, workspace.params.gate), *lost, *_taken_back(client, version)]
+        reasons = [*refusals(metrics, new, workspace.params.gate), *lost, *_taken_back(registry, version)]
+        unknown = unmeasured(metrics)
         stands = seen.version == version
         if not stands and CANDIDATE not in made.aliases:
-            client.set_registered_model_alias(MODEL, CANDIDATE, version)
+            registry.set_alias(CANDIDATE, version)
         if not reasons and not stands:
-            what, why = ("forget", forgot.reason) if forgot else ("gate", "keeps all bounds")
-            change_champion(client, what, version, why, seen)
-        _tag(client, made, {"gate": REFUSED if reasons else PASSED, "gate.reason": "; ".join(reasons)})
-        return Decision(version, CANDIDATE if reasons and not stands else CHAMPION, tuple(reasons))
+            kept = "keeps all bounds on what was measured" if unknown else "keeps all bounds"
+            what, why = ("forget", forgot.reason) if forgot else ("gate", "; ".join([kept, *_told(unknown)]))
+            change_champion(registry, what, version, why, seen)
+        alias = CANDIDATE if reasons and not stands else CHAMPION
+        fresh = [each for each in new if champion is None or each not in classes_of(champion)]
+        blamed = blame(metrics, fresh, workspace.params.gate) if reasons and not stands else {}
+        decision = Decision(registry.name, version, alias, tuple(reasons), unknown, blamed)
+        tags = {"gate": REFUSED if reasons else PASSED, "gate.reason": decision.remarks}
+        registry.set_tags(made, {**tags, "gate.unmeasured": ",".join(unknown)})
+        return decision
 
 
 @task(task_run_name="promote version {version}", **RETRIED)
-def promote(root: Path, version: str, reason: str) -> Change | None:
+def promote(workspace: Workspace, version: str, reason: str) -> Change | None:
     """Make a version champion because a person says so, whatever the gate said.
 
     Returns:
@@ -95,38 +111,56 @@ def promote(root: Path, version: str, reason: str) -> Change | None:
         PassingError: MLflow is out of reach.
         RegistryError: No such version, it knows a class that was forgotten, or another change was faster.
     """
-    workspace = Workspace.open(root)
-    with connected(workspace) as client:
-        _refuse_unusable(client, workspace, version)
-        catch_up(client)
-        seen = recorded(client)  # not `settle`: this is how a champion set by hand gets its record
+    with registry_of(workspace) as registry:
+        _refuse_unusable(registry, workspace, version)
+        catch_up(registry)
+        seen = recorded(registry)  # not `settle`: this is how a champion set by hand gets its record
         if seen.version == version:
-            _point(client, version)
+            _point(registry, version)
             return None
-        return change_champion(client, "promote", version, reason, seen)
+        return change_champion(registry, "promote", version, reason, seen)
+
+
+@task(task_run_name="bring back what version {version} knows", **RETRIED)
+def bring_back(workspace: Workspace, version: str) -> list[str]:
+    """Put classes that were set aside at the end of the stream, as a person has promoted a version with them.
+
+    Raises:
+        PassingError: MLflow is out of reach.
+        RegistryError: No such version.
+    """
+    with registry_of(workspace) as registry:
+        known = classes_of(registry.version(version))
+    back = [name for name in workspace.params.set_aside if name in known]
+    if back:
+        workspace.configure(order=[*workspace.params.order, *back])
+        for name in back:  # they were measured in another place of the stream
+            workspace.paths.metrics(name).unlink(missing_ok=True)
+        workspace.commit(f"Bring back {', '.join(back)}, known by version {version}")
+    return back
 
 
 @task(task_run_name="champion", **RETRIED)
-def standing_champion(root: Path) -> str:
+def standing_champion(workspace: Workspace) -> str:
     """The champion's version.
 
     Raises:
         PassingError: MLflow is out of reach.
         RegistryError: There is none.
     """
-    with connected(Workspace.open(root)) as client:
-        version = recorded(client).version
+    with registry_of(workspace) as registry:
+        version = recorded(registry).version
     if version is None:
         raise RegistryError("no version is champion; nothing was changed")
     return version
 
 
 @task(task_run_name="roll back", **RETRIED)
-def roll_back(root: Path, reason: str, from_version: str) -> Change:
+def roll_back(workspace: Workspace, reason: str, from_version: str) -> Change:
     """Bring back the champion before the present one.
 
     Args:
-        root: The workspace.
+        workspace: The workspace.
         reason: Why.
         from_version: The champion to be rolled back from.
 
@@ -137,10 +171,9 @@ def roll_back(root: Path, reason: str, from_version: str) -> Change:
         PassingError: MLflow is out of reach.
         RegistryError: There is none before, it knows a class that was forgotten, or another change was faster.
     """
-    workspace = Workspace.open(root)
-    with connected(workspace) as client:
-        seen = settle(client)
-        changes = standing(client)
+    with registry_of(workspace) as registry:
+        seen = settle(registry)
+        changes = standing(registry)
         if seen.version != from_version:
             if (changes[-1].what, changes[-1].before) == ("rollback", from_version):
                 return changes[-1]
@@ -148,12 +181,12 @@ def roll_back(root: Path, reason: str, from_version: str) -> Change:
                 f"version {seen.version} became champion in the place of {from_version} meanwhile; look at it and "
                 f"run again"
             )
-        there = versions_there(client)
+        there = versions_there(registry)
         line = [each for each in line_of_champions(changes) if each in there and each != seen.version]
         if not line:
             raise RegistryError(f"there is no champion before version {seen.version}; nothing was changed")
-        _refuse_unusable(client, workspace, line[-1])
-        return change_champion(client, "rollback", line[-1], reason, seen)
+        _refuse_unusable(registry, workspace, line[-1])
+        return change_champion(registry, "rollback", line[-1], reason, seen)
 
 
 def line_of_champions(changes: list[Change]) -> list[str]:
@@ -169,8 +202,47 @@ def line_of_champions(changes: list[Change]) -> list[str]:
     return line
 
 
+def unmeasured(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """The classes of a bank that some bound says nothing about, and which test images they lack."""
+    lacking = {}
+    for name, figures in metrics["per_class"].items():
+        good, defective = (figures[key] is not None for key in ("false_alarm_rate", "detection_rate"))
+        if not (good and defective):
+            lacking[name] = f"no {'good ' if defective else 'defective ' if good else ''}test images"
+    return lacking
+
+
+def _told(lacking: Mapping[str, str]) -> list[str]:
+    if not lacking:
+        return []
+    first = [f"{name} ({what})" for name, what in list(lacking.items())[:_NAMED]]
+    more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+    return [f"not measured: {', '.join(first)}{more}"]
+
+
+def blame(metrics: Mapping[str, Any], fresh: Sequence[str], gate: GateParams) -> dict[str, str]:
+    """The classes for which a candidate is refused, and why; empty where none alone explains it.
+
+    A bound on the whole bank is broken by the class that came last, if it came alone: the bank before kept it.
+
+    Args:
+        metrics: Of the candidate.
+        fresh: The classes that the champion does not know at all.
+        gate: The bounds.
+    """
+    of_all = refusals(metrics, [], gate)
+    blamed = {}
+    for name in fresh:
+        own = refusals(metrics, [name], gate)[len(of_all) :]
+        if own or (of_all and fresh == [name]):
+            blamed[name] = "; ".join([*own, *(of_all if fresh == [name] else [])])
+    return blamed
+
+
 def refusals(metrics: Mapping[str, Any], new: Sequence[str], gate: GateParams) -> list[str]:
-    """Why the gate refuses a candidate; empty where it passes. A figure that is undefined refuses nothing.
+    """Why the gate refuses a candidate; empty where it passes.
+
+    A figure that is undefined refuses nothing, unless `GateParams.unmeasured` says so.
 
     Args:
         metrics: Of the candidate.
@@ -187,11 +259,15 @@ def refusals(metrics: Mapping[str, Any], new: Sequence[str], gate: GateParams) -
             (f"image AUROC of {name}", figures["image_auroc"], gate.min_image_auroc, True),
             (f"false-alarm rate of {name}", figures["false_alarm_rate"], gate.max_false_alarm_rate, False),
         ]
-    return [
+    broken = [
         f"{what} {value:.3f} is {'below' if at_least else 'above'} {bound}"
         for what, value, bound, at_least in checks
         if value is not None and (value < bound if at_least else value > bound)
     ]
+    lacking = [name for name in unmeasured(metrics) if name in new]
+    if gate.unmeasured is Unmeasured.REFUSE and lacking:
+        broken.append(f"gate.unmeasured refuses {', '.join(lacking)} without good and defective test images")
+    return broken
 
 
 def _lost(champion: "ModelVersion | None", known: Sequence[str], on_purpose: Set[str]) -> list[str]:
@@ -202,9 +278,9 @@ def _lost(champion: "ModelVersion | None", known: Sequence[str], on_purpose: Set
     return [f"the champion, version {champion.version}, also knows {', '.join(lost)}"] if lost else []
 
 
-def _taken_back(client: "MlflowClient", version: str) -> list[str]:
+def _taken_back(registry: Registry, version: str) -> list[str]:
     """A version that a person put another in the place of is not promoted again by itself."""
-    concerned = [each for each in standing(client) if version in {each.before, each.after}]
+    concerned = [each for each in standing(registry) if version in {each.before, each.after}]
     if not concerned or concerned[-1].before != version or concerned[-1].what not in {"rollback", "promote"}:
         return []
     return [
@@ -212,8 +288,8 @@ def _taken_back(client: "MlflowClient", version: str) -> list[str]:
     ]
 
 
-def _refuse_unusable(client: "MlflowClient", workspace: Workspace, version: str) -> None:
-    made = client.get_model_version(MODEL, version)
+def _refuse_unusable(registry: Registry, workspace: Workspace, version: str) -> None:
+    made = registry.version(version)
     if "evernorm.git_commit" not in made.tags:
         raise RegistryError(
             f"version {version} was never committed, as the run that made it was cut short; run `evernorm learn` again"
@@ -225,13 +301,7 @@ def _refuse_unusable(client: "MlflowClient", workspace: Workspace, version: str)
         )
 
 
-def _point(client: "MlflowClient", version: str) -> None:
+def _point(registry: Registry, version: str) -> None:
     """Put the alias back where it was moved away by hand."""
-    if CHAMPION not in client.get_model_version(MODEL, version).aliases:
-        client.set_registered_model_alias(MODEL, CHAMPION, version)
-
-
-def _tag(client: "MlflowClient", version: "ModelVersion", tags: Mapping[str, str]) -> None:
-    for tag, value in tags.items():
-        if version.tags.get(tag, "") != value:
-            client.set_model_version_tag(MODEL, version.version, tag, value)
+    if CHAMPION not in registry.version(version).aliases:
+        registry.set_alias(CHAMPION, version)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from evernorm.errors import ParamsError
 from evernorm.files import is_plain_name
+from tasks.tracking.ownership import registry_of
 from tasks.tracking.promotions import Change, standing
-from tasks.tracking.registry import MODEL, classes_of
-from tasks.tracking.runs import connected, experiment_of
+from tasks.tracking.registry import classes_of
+from tasks.tracking.runs import experiences_of
 from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def changes_of(workspace: Workspace) -> list[Change]:
     Raises:
         PassingError: MLflow is out of reach.
     """
-    with connected(workspace) as client:
-        return standing(client)
+    with registry_of(workspace) as registry:
+        return standing(registry)
 
 
 def history_of(workspace: Workspace, name: str) -> tuple[list[Lesson], list[Service]]:
@@ -67,17 +68,10 @@ def history_of(workspace: Workspace, name: str) -> tuple[list[Lesson], list[Serv
     """
     if not is_plain_name(name):
         raise ParamsError(f"{name!r} is no class name; `evernorm status` lists what is known")
-    with connected(workspace) as client:
-        wanted = {"kind": "experience", "complete": "true", "class": name}
-        asked = " and ".join(f"tags.`evernorm.{tag}` = '{value}'" for tag, value in wanted.items())
-        experiment = experiment_of(client, workspace)
-        runs = client.search_runs([experiment], asked, order_by=["attributes.start_time ASC"])
-        knowing = {
-            str(each.version)
-            for each in client.search_model_versions(f"name = '{MODEL}'")
-            if name in classes_of(each)
-        }
-        changes = standing(client)
+    with registry_of(workspace) as registry:
+        runs = experiences_of(registry.client, workspace, name)
+        knowing = {str(each.version) for each in registry.versions() if name in classes_of(each)}
+        changes = standing(registry)
     if not runs:
         raise ParamsError(f"no record names {name!r}; `evernorm status` lists what is known")
     ends = [*(change.at for change in changes[1:]), ""]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -16,17 +17,22 @@ _GOOD, _BAD, _LINE = "#3b6ea5", "#c8553d", "#444444"
 
 
 def draw_all(
-    folder: Path, metrics: Mapping[str, Any], outcomes: Arrays, examples: Arrays, thresholds: Arrays
+    folder: Path,
+    classes: Sequence[str],
+    matrix: Sequence[Sequence[float | None]],
+    outcomes: Arrays,
+    examples: Arrays,
+    thresholds: Arrays,
 ) -> None:
     """Write every picture of one experience into `folder` as PNG."""
     folder.mkdir(parents=True, exist_ok=True)
-    classes: list[str] = metrics["classes"]
     figures = {
-        "accuracy_matrix": accuracy_matrix(metrics["matrix"]["image_auroc"], classes),
+        "accuracy_matrix": accuracy_matrix(matrix, classes),
         "roc": roc(outcomes, classes),
         "scores": score_histograms(outcomes, classes, thresholds),
-        "examples": example_maps(examples, classes[-1]),
     }
+    if any(key.endswith("/map") for key in examples):
+        figures["examples"] = example_maps(examples, classes[-1])
     for name, figure in figures.items():
         save(figure, folder / f"{name}.png")
 
@@ -36,7 +42,7 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
-def training_curve(history: Mapping[str, Any], name: str) -> Figure:
+def training_curve(history: Arrays, name: str) -> Figure:
     """The loss of each epoch of a prompt, and which epoch was kept."""
     figure = Figure(figsize=(5.5, 3.4), layout="constrained")
     axes = figure.add_subplot()
@@ -44,12 +50,12 @@ def training_curve(history: Mapping[str, Any], name: str) -> Figure:
     axes.plot(epochs, history["loss"], color=_GOOD, marker=".", label="training loss")
     axes.set(xlabel="epoch", ylabel="loss", title=f"{name}: prompt")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if history["held_out"]:
+    if len(history["held_out"]):
         other = axes.twinx()
         values = history["held_out"]
         other.plot(range(len(values)), values, color=_BAD, marker=".", label="held-out images")
         other.set_ylabel("criterion on held-out images", color=_BAD)
-    axes.axvline(history["kept"], color=_LINE, lw=1.2, ls="--", label="kept")
+    axes.axvline(int(history["kept"][0]), color=_LINE, lw=1.2, ls="--", label="kept")
     figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
@@ -96,7 +102,7 @@ def roc(outcomes: Arrays, classes: Sequence[str]) -> Figure:
         xlim=(-0.01, 1),
         ylim=(0, 1.01),
     )
-    axes.legend(loc="lower right", fontsize=8)
+    _legend(axes, loc="lower right", fontsize=8)
     return figure
 
 
@@ -122,7 +128,7 @@ def score_histograms(outcomes: Arrays, classes: Sequence[str], thresholds: Array
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("score (standard deviations)", fontsize=8)
         if not place:
-            axes.legend(fontsize=7)
+            _legend(axes, fontsize=7)
     return figure
 
 
@@ -152,3 +158,9 @@ def example_maps(examples: Arrays, name: str) -> Figure:
         for axes in (upper, lower):
             axes.set_axis_off()
     return figure
+
+
+def _legend(axes: Axes, **options: Any) -> None:
+    """A legend where there is something to tell apart; a class without test images has nothing."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(**options)

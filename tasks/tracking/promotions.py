@@ -1,6 +1,6 @@
 """Who is champion, since when, made so by whom and why: a log in MLflow's registry, as aliases keep no history.
 
-Each change is a version of the registered model `LOG`, so MLflow numbers them one after another whoever writes, and
+Each change is a version of the registered model `Registry.log`, so MLflow numbers them one after another whoever writes, and
 the MLflow UI shows them. A change names the one before it by its hash. Of two that saw the same champion the first
 stands and the second is lost, which makes promotion compare-then-set although MLflow's aliases have no such thing.
 The alias follows the log.
@@ -12,16 +12,12 @@ import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from evernorm.errors import RegistryError
 from evernorm.files import sha256_json
-from tasks.tracking.registry import CHAMPION, MODEL, champion_of, ensure_model
+from tasks.tracking.ownership import Registry
+from tasks.tracking.registry import CHAMPION, champion_of
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-LOG = "continual-bank-promotions"
 NONE = "none"  # no champion, or no change before
 _APPLIED = "applied"  # the alias was set; a mark on the record, not part of it
 _FIGURES = ("mean/image_auroc", "forgetting/chaudhry", "routing_accuracy", "mean/false_alarm_rate")
@@ -83,7 +79,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LoggedChange:
     """A version of the log.
 
     Attributes:
@@ -112,11 +108,11 @@ class Champion:
     record: str
 
 
-def read_log(client: "MlflowClient") -> tuple[list[Entry], list[str]]:
+def read_log(registry: Registry) -> tuple[list[LoggedChange], list[str]]:
     """All changes in order, and what is wrong with the log, each with its place."""
-    found = {int(each.version): each for each in client.search_model_versions(f"name = '{LOG}'")}
+    found = {int(each.version): each for each in Registry(registry.client, registry.log).versions()}
     faults = {number: "deleted" for number in range(1, max(found, default=0) + 1) if number not in found}
-    entries: list[Entry] = []
+    entries: list[LoggedChange] = []
     last = NONE
     for number in sorted(found):
         tags = found[number].tags
@@ -127,47 +123,46 @@ def read_log(client: "MlflowClient") -> tuple[list[Entry], list[str]]:
             continue
         stands = change.previous == last
         last = change.sha256 if stands else last
-        entries.append(Entry(number, change, stands, tags.get(_APPLIED) == "true"))
-    return entries, [f"{LOG} version {number}: {fault}" for number, fault in sorted(faults.items())]
+        entries.append(LoggedChange(number, change, stands, tags.get(_APPLIED) == "true"))
+    return entries, [f"{registry.log} version {number}: {fault}" for number, fault in sorted(faults.items())]
 
 
-def standing(client: "MlflowClient") -> list[Change]:
+def standing(registry: Registry) -> list[Change]:
     """The changes that took effect, in order."""
-    return [entry.change for entry in read_log(client)[0] if entry.stands]
+    return [entry.change for entry in read_log(registry)[0] if entry.stands]
 
 
-def recorded(client: "MlflowClient") -> Champion:
+def recorded(registry: Registry) -> Champion:
     """The champion by the log; by the alias where there is no log yet."""
-    if changes := standing(client):
+    if changes := standing(registry):
         return Champion(changes[-1].after, changes[-1].sha256)
-    alias = champion_of(client)
+    alias = champion_of(registry)
     return Champion(str(alias.version) if alias is not None else None, NONE)
 
 
-def versions_there(client: "MlflowClient") -> list[str]:
+def versions_there(registry: Registry) -> list[str]:
     """The versions of the bank that nobody has deleted, in order."""
-    found = client.search_model_versions(f"name = '{MODEL}'")
-    return [str(number) for number in sorted(int(each.version) for each in found)]
+    return [str(each.version) for each in registry.versions()]
 
 
-def catch_up(client: "MlflowClient") -> None:
+def catch_up(registry: Registry) -> None:
     """Let the alias follow the log where a killed run left it behind."""
-    last = next((entry for entry in reversed(read_log(client)[0]) if entry.stands), None)
-    if last is not None and not last.applied and last.change.after in versions_there(client):
-        _apply(client, last)
+    last = next((entry for entry in reversed(read_log(registry)[0]) if entry.stands), None)
+    if last is not None and not last.applied and last.change.after in versions_there(registry):
+        _apply(registry, last)
 
 
-def settle(client: "MlflowClient") -> Champion:
+def settle(registry: Registry) -> Champion:
     """Let the alias follow the log; return the champion that stands.
 
     Raises:
         RegistryError: The alias names another version than the log: it was set, or its version deleted, by hand.
     """
-    catch_up(client)
-    seen, alias = recorded(client), champion_of(client)
+    catch_up(registry)
+    seen, alias = recorded(registry), champion_of(registry)
     named = str(alias.version) if alias is not None else None
     if named != seen.version:
-        there = versions_there(client)
+        there = versions_there(registry)
         if seen.version not in there:
             other = named or next(reversed(there), None)
             cure = (
@@ -186,11 +181,11 @@ def settle(client: "MlflowClient") -> Champion:
     return seen
 
 
-def change_champion(client: "MlflowClient", what: str, version: str, why: str, seen: Champion) -> Change:
+def change_champion(registry: Registry, what: str, version: str, why: str, seen: Champion) -> Change:
     """Make a version champion, if the champion is still the one the decision was made on.
 
     Args:
-        client: Of the registry.
+        registry: Claimed for this workspace.
         what: See `Change`.
         version: The new champion.
         why: See `Change`.
@@ -199,8 +194,8 @@ def change_champion(client: "MlflowClient", what: str, version: str, why: str, s
     Raises:
         RegistryError: Another change was faster.
     """
-    made = client.get_model_version(MODEL, version)
-    figures = client.get_run(made.run_id).data.metrics if made.run_id else {}
+    made = registry.version(version)
+    figures = registry.client.get_run(made.run_id).data.metrics if made.run_id else {}
     wanted = (*_FIGURES, f"{made.tags.get('evernorm.class')}/image_auroc")
     change = Change(
         what=what,
@@ -212,34 +207,31 @@ def change_champion(client: "MlflowClient", what: str, version: str, why: str, s
         metrics={key: float(figures[key]) for key in wanted if key in figures},
         previous=seen.record,
     )
-    ensure_model(
-        client, LOG, "Every change of the champion: who, what, why, when, from which version to which."
-    )
-    written = client.create_model_version(
-        LOG,
+    written = registry.client.create_model_version(
+        registry.log,
         source=str(made.source),
         run_id=made.run_id,
         tags=change.tags(),
         description=f"{what}: {change.before} → {version}, {why}",
     )
-    entry = next(each for each in read_log(client)[0] if each.number == int(written.version))
+    entry = next(each for each in read_log(registry)[0] if each.number == int(written.version))
     if not entry.stands:
-        stands = standing(client)[-1]
+        stands = standing(registry)[-1]
         raise RegistryError(
             f"version {version} was to follow champion {change.before}, but {stands.by} made version {stands.after} "
             f"champion meanwhile ({stands.what}: {stands.why}); look at it and run again"
         )
-    _apply(client, entry)
+    _apply(registry, entry)
     return change
 
 
-def _apply(client: "MlflowClient", entry: Entry) -> None:
-    client.set_registered_model_alias(MODEL, CHAMPION, entry.change.after)
-    client.set_model_version_tag(LOG, str(entry.number), _APPLIED, "true")
+def _apply(registry: Registry, entry: LoggedChange) -> None:
+    registry.set_alias(CHAMPION, entry.change.after)
+    registry.client.set_model_version_tag(registry.log, str(entry.number), _APPLIED, "true")
     # Whoever was faster may have set the alias before it was overwritten here.
-    last = standing(client)[-1]
+    last = standing(registry)[-1]
     if last != entry.change:
-        client.set_registered_model_alias(MODEL, CHAMPION, last.after)
+        registry.set_alias(CHAMPION, last.after)
 
 
 def _user() -> str:

@@ -11,28 +11,27 @@ from prefect import task
 from evernorm import __version__
 from evernorm.files import read_json, sha256_file
 from tasks.retries import RETRIED
+from tasks.tracking.ownership import Registry, registry_of
 from tasks.tracking.runs import Recorded, connected
 from tasks.workspace.forget import Forgotten
 from tasks.workspace.pipeline import data_hash
 from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-MODEL = "continual-bank"
 CANDIDATE = "candidate"
 CHAMPION = "champion"
 
 
 @task(task_run_name="register {name}", **RETRIED)
-def register(root: Path, name: str, recorded: Recorded, forgot: Forgotten | None = None) -> str:
+def register(workspace: Workspace, name: str, recorded: Recorded, forgot: Forgotten | None = None) -> str:
     """Register the bank of an experience as a version; it is nobody's champion yet.
 
     A version that an earlier try registered is found by its run and not registered again.
 
     Args:
-        root: The workspace.
+        workspace: The workspace.
         name: The class of the experience.
         recorded: Its runs.
         forgot: What has just been forgotten: the bank that remains is a version of its own, tagged with it, also
@@ -45,42 +44,41 @@ def register(root: Path, name: str, recorded: Recorded, forgot: Forgotten | None
         PassingError: MLflow is out of reach.
         RegistryError: MLflow refuses.
     """
-    workspace = Workspace.open(root)
-    with connected(workspace) as client:
-        version = _version_of(client, recorded.run, forgot)
-        return str((version or _create(client, workspace, name, recorded, forgot)).version)
+    with registry_of(workspace) as registry:
+        version = _version_of(registry, recorded.run, forgot)
+        return str((version or _create(registry, workspace, name, recorded, forgot)).version)
 
 
-@task(task_run_name="stamp version {version}", **RETRIED)
-def stamp(root: Path, runs: Sequence[str], version: str) -> None:
-    """Tie runs and their version to the commit that describes them; a stamp is never changed.
+@task(task_run_name="stamp", **RETRIED)
+def stamp(workspace: Workspace, runs: Sequence[str], version: str | None = None) -> None:
+    """Tie runs, and their version if they have one, to the commit that describes them; a stamp is never changed.
 
     Raises:
         PassingError: MLflow is out of reach.
         RegistryError: MLflow refuses.
     """
-    workspace = Workspace.open(root)
     tags = {
         "evernorm.git_commit": workspace.head,
         "evernorm.git_dirty": str(workspace.dirty).lower(),
-        "evernorm.dvc_lock": sha256_file(root / "dvc.lock"),
+        "evernorm.dvc_lock": sha256_file(workspace.root / "dvc.lock"),
     }
     with connected(workspace) as client:
         for run in runs:
             known = client.get_run(run).data.tags
             for tag in tags.keys() - known.keys():
                 client.set_tag(run, tag, tags[tag])
-        known = client.get_model_version(MODEL, version).tags
-        for tag in tags.keys() - known.keys():
-            client.set_model_version_tag(MODEL, version, tag, tags[tag])
+    if version is not None:
+        with registry_of(workspace) as registry:
+            made = registry.version(version)
+            registry.set_tags(made, {tag: value for tag, value in tags.items() if tag not in made.tags})
 
 
-def champion_of(client: "MlflowClient") -> "ModelVersion | None":
+def champion_of(registry: Registry) -> "ModelVersion | None":
     """The version that the alias names, if any."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.get_model_version_by_alias(MODEL, CHAMPION)
+        return registry.named(CHAMPION)
     except MlflowException as error:
         if error.error_code in {
             "RESOURCE_DOES_NOT_EXIST",
@@ -101,17 +99,6 @@ def data_of(version: "ModelVersion") -> dict[str, str]:
     return hashes
 
 
-def ensure_model(client: "MlflowClient", name: str, description: str) -> None:
-    """Make a registered model where it is missing."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(name, description=description)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
 def versions_that_know(workspace: Workspace, name: str) -> list[str]:
     """The registered versions whose bank holds a class, in order.
 
@@ -119,22 +106,15 @@ def versions_that_know(workspace: Workspace, name: str) -> list[str]:
         PassingError: MLflow is out of reach.
         RegistryError: MLflow refuses.
     """
-    with connected(workspace) as client:
-        found = client.search_model_versions(f"name = '{MODEL}'")
-    return [str(number) for number in sorted(int(each.version) for each in found if name in classes_of(each))]
+    with registry_of(workspace) as registry:
+        return [str(each.version) for each in registry.versions() if name in classes_of(each)]
 
 
-def _version_of(
-    client: "MlflowClient", run_id: str, forgot: Forgotten | None = None
-) -> "ModelVersion | None":
+def _version_of(registry: Registry, run: str, forgot: Forgotten | None = None) -> "ModelVersion | None":
     """The newest version of a run; where something was forgotten, the one that was made for it."""
-    found = client.search_model_versions(f"name = '{MODEL}' and run_id = '{run_id}'")
     wanted = _tags(forgot).items()
-    return max(
-        (version for version in found if wanted <= version.tags.items()),
-        key=lambda version: int(version.version),
-        default=None,
-    )
+    found = [version for version in registry.versions(run) if wanted <= version.tags.items()]
+    return found[-1] if found else None
 
 
 def _tags(forgot: Forgotten | None) -> dict[str, str]:
@@ -148,23 +128,24 @@ def _tags(forgot: Forgotten | None) -> dict[str, str]:
 
 
 def _create(
-    client: "MlflowClient", workspace: Workspace, name: str, recorded: Recorded, forgot: Forgotten | None
+    registry: Registry, workspace: Workspace, name: str, recorded: Recorded, forgot: Forgotten | None
 ) -> "ModelVersion":
-    ensure_model(client, MODEL, "Detects defects in every class learned so far.")
-    if _version_of(client, recorded.run) is None:  # otherwise the run holds this bank already
+    client = registry.client
+    if _version_of(registry, recorded.run) is None:  # otherwise the run holds this bank already
         with tempfile.TemporaryDirectory() as folder:
             _save_model(Path(folder) / "bank", workspace, name)
             client.log_artifacts(recorded.run, str(Path(folder) / "bank"), "bank")
     classes = read_json(workspace.paths.metrics(name))["classes"]
     artifacts = client.get_run(recorded.run).info.artifact_uri
     return client.create_model_version(
-        MODEL,
+        registry.name,
         source=f"{artifacts}/bank",
         run_id=recorded.run,
         tags={
             "evernorm.class": name,
             "evernorm.classes": ",".join(classes),
             "evernorm.data": json.dumps({each: data_hash(workspace.root, each) for each in classes}),
+            "evernorm.set_aside": json.dumps(workspace.params.set_aside),
             **_tags(forgot),
         },
         description=f"after forgetting {forgot.name}" if forgot else f"after learning {name}",
@@ -188,6 +169,7 @@ def _save_model(folder: Path, workspace: Workspace, name: str) -> None:
             ColSpec(DataType.double, "probability"),
             ColSpec(DataType.double, "p_value"),
             ColSpec(DataType.boolean, "anomalous"),
+            ColSpec(DataType.string, "warning"),
             ColSpec(Array(Array(DataType.double)), "map"),
         ]
     )

@@ -17,12 +17,13 @@ from prefect import task
 from evernorm.data.experience import Experience
 from evernorm.data.manifest import Manifest
 from evernorm.errors import PipelineError, RegistryError
-from evernorm.files import read_arrays, read_json, sha256_file, sha256_json
+from evernorm.files import StoredArrays, read_arrays, read_json, sha256_file, sha256_json
 from evernorm.structure.report import REPORT, flagged
 from evernorm.structure.store import load_labels
 from tasks.faults import mlflow_faults
 from tasks.retries import RETRIED
 from tasks.stages.stage import result_params
+from tasks.tracking.matrix import matrix_of
 from tasks.workspace.pipeline import StageRun, data_hash
 from tasks.workspace.workspace import Workspace
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "evernorm"
 _KEY = "evernorm.key"
+_COMPLETE = "evernorm.complete"
+_SECONDS = "seconds/"
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,12 @@ class Recorded:
     Attributes:
         parent: Run of the stream.
         run: Run of the experience.
+        seconds: What each stage took when it ran.
     """
 
     parent: str
     run: str
+    seconds: dict[str, float]
 
 
 def tracking_uri(workspace: Workspace) -> str:
@@ -125,14 +130,13 @@ def experiment_of(client: "MlflowClient", workspace: Workspace) -> str:
 
 
 @task(task_run_name="record {name}", **RETRIED)
-def record(root: Path, name: str, stage_runs: Sequence[StageRun]) -> Recorded:
+def record(workspace: Workspace, name: str, stage_runs: Sequence[StageRun]) -> Recorded:
     """Log one experience: parameters, figures, pictures, data, versions. Resumes the run of an earlier try.
 
     Raises:
         PassingError: MLflow is out of reach.
         RegistryError: MLflow refuses.
     """
-    workspace = Workspace.open(root)
     with connected(workspace) as client:
         return _record(client, workspace, name, stage_runs)
 
@@ -147,8 +151,8 @@ def _record(
     parent = _find_or_create(
         client,
         experiment,
-        key=f"stream:{workspace.identity}:{params.method.value}",
-        name=f"{params.method.value} stream",
+        key=f"stream:{workspace.identity}:{params.method}",
+        name=f"{params.method} stream",
         tags={"evernorm.kind": "stream"},
     )
     # What was learned, from what: another parameter or another result is another run, a retry is not.
@@ -157,7 +161,7 @@ def _record(
             result_params(params),
             data_hash(root, name),
             sha256_file(workspace.paths.metrics(name)),
-            sha256_file(workspace.paths.bank(name, "evaluation") / "chain.json"),  # pins the classes before
+            sha256_file(workspace.paths.bank(name, "evaluation") / "links.json"),  # pins the classes before
         ]
     )
     run = _find_or_create(
@@ -172,12 +176,13 @@ def _record(
         },
     )
     run_id, parent_id = run.info.run_id, parent.info.run_id
-    if run.data.tags.get("evernorm.complete") == "true":  # a finished record is never written again
-        return Recorded(parent_id, run_id)
+    if run.data.tags.get(_COMPLETE) == "true":  # a finished record is never written again
+        return Recorded(parent_id, run_id, _seconds(run))
     _log_params(client, run_id, _flat(result_params(params)))
-    _log_params(client, parent_id, _flat({"method": params.method.value}))
-    seconds = {f"seconds/{each.stage}": each.seconds for each in stage_runs}
-    _log_metrics(client, run_id, {**_figures(metrics), **seconds}, step)
+    _log_params(client, parent_id, _flat({"method": params.method}))
+    seconds = {each.stage: each.seconds for each in stage_runs if each.seconds is not None}
+    timed = {f"{_SECONDS}{stage}": took for stage, took in seconds.items()}
+    _log_metrics(client, run_id, {**_figures(metrics), **timed}, step)
     _log_metrics(client, parent_id, _figures(metrics), step)
     _log_structure(client, run_id, workspace, name, step)
     _log_training(client, run_id, workspace, name)
@@ -187,14 +192,14 @@ def _record(
         client.log_artifacts(run_id, folder, "pictures")
         client.log_artifact(parent_id, str(Path(folder) / "accuracy_matrix.png"), "pictures")
     client.log_dict(run_id, metrics, "metrics.json")
-    client.set_tag(run_id, "evernorm.complete", "true")
+    client.set_tag(run_id, _COMPLETE, "true")
     client.set_terminated(run_id, "FINISHED")
     client.set_terminated(parent_id, "FINISHED")
-    return Recorded(parent_id, run_id)
+    return Recorded(parent_id, run_id, {**_seconds(run), **seconds})
 
 
 @task(task_run_name="record variant {variant}", **RETRIED)
-def record_variant(root: Path, variant: str, summary_file: Path) -> str:
+def record_variant(workspace: Workspace, variant: str, summary_file: Path) -> str:
     """Make a run of a variant of an ablation: its parameters, its last figures, its summary; found again, not repeated.
 
     Returns:
@@ -204,7 +209,6 @@ def record_variant(root: Path, variant: str, summary_file: Path) -> str:
         PassingError: MLflow is out of reach.
         RegistryError: MLflow refuses.
     """
-    workspace = Workspace.open(root)
     with connected(workspace) as client:
         params, metrics = workspace.params, read_json(workspace.paths.metrics(workspace.params.order[-1]))
         digest = sha256_json([variant, result_params(params), metrics])
@@ -216,24 +220,23 @@ def record_variant(root: Path, variant: str, summary_file: Path) -> str:
             tags={"evernorm.kind": "variant", "evernorm.variant": variant},
         )
         run_id = str(run.info.run_id)
-        if run.data.tags.get("evernorm.complete") != "true":
+        if run.data.tags.get(_COMPLETE) != "true":
             _log_params(client, run_id, _flat(result_params(params)))
             _log_metrics(client, run_id, _figures(metrics), 0)
             client.log_artifact(run_id, str(summary_file))
-            client.set_tag(run_id, "evernorm.complete", "true")
+            client.set_tag(run_id, _COMPLETE, "true")
             client.set_terminated(run_id, "FINISHED")
     return run_id
 
 
 @task(task_run_name="record {kind}", **RETRIED)
-def record_report(root: Path, kind: str, text: str) -> None:
+def record_report(workspace: Workspace, kind: str, text: str) -> None:
     """Keep a report where the MLflow UI shows it; the same one is kept once.
 
     Raises:
         PassingError: MLflow is out of reach.
         RegistryError: MLflow refuses.
     """
-    workspace = Workspace.open(root)
     with connected(workspace) as client:
         key = f"{kind}:{workspace.identity}:{sha256_json(text)}"
         tags = {"evernorm.kind": kind}
@@ -243,11 +246,46 @@ def record_report(root: Path, kind: str, text: str) -> None:
             client.set_terminated(run.info.run_id, "FINISHED")
 
 
-def stage_seconds(client: "MlflowClient", run_id: str) -> dict[str, float]:
-    """What each stage of an experience took when it ran."""
-    figures = client.get_run(run_id).data.metrics
+def experiences_of(client: "MlflowClient", workspace: Workspace, name: str) -> "list[Run]":
+    """The complete records of a class in a workspace, in order of time; a server may hold other workspaces' too."""
+    wanted = {"kind": "experience", "complete": "true", "class": name}
+    asked = [f"tags.`evernorm.{tag}` = '{value}'" for tag, value in wanted.items()]
+    asked.append(f"tags.`{_KEY}` LIKE 'experience:{workspace.identity}:%'")
+    experiment = experiment_of(client, workspace)
+    return list(client.search_runs([experiment], " and ".join(asked), order_by=["attributes.start_time ASC"]))
+
+
+def workspace_of(client: "MlflowClient", run_id: str | None) -> str | None:
+    """The id of the workspace that a run comes from; None where there is no such run, or it is not evernorm's."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        key = client.get_run(run_id).data.tags.get(_KEY, "") if run_id else ""
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        key = ""
+    return key.split(":")[1] if ":" in key else None
+
+
+def is_complete(client: "MlflowClient", run_id: str) -> bool:
+    """Whether the record of an experience is there, and whole."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return run.info.lifecycle_stage == "active" and run.data.tags.get(_COMPLETE) == "true"
+
+
+def _seconds(run: "Run") -> dict[str, float]:
+    """What the stages took, by a record that is there."""
+    figures = run.data.metrics
     return {
-        name.removeprefix("seconds/"): value for name, value in figures.items() if name.startswith("seconds/")
+        name.removeprefix(_SECONDS): value for name, value in figures.items() if name.startswith(_SECONDS)
     }
 
 
@@ -295,17 +333,17 @@ def _log_training(client: "MlflowClient", run_id: str, workspace: Workspace, nam
     """Loss, and the criterion on held-out images, of each epoch; nothing where nothing was trained."""
     from mlflow.entities import Metric
 
-    history = workspace.paths.bank(name, "prompts") / "history.json"
-    if not history.is_file():
+    history = _history(workspace, name)
+    if not history:
         return
-    now, values = int(time.time() * 1000), read_json(history)
-    curves = [("prompt/loss", 1, values["loss"]), ("prompt/held_out", 0, values["held_out"])]
+    now = int(time.time() * 1000)
+    curves = [("prompt/loss", 1, history["loss"]), ("prompt/held_out", 0, history["held_out"])]
     points = [
-        Metric(key, value, now, first + epoch)
+        Metric(key, float(value), now, first + epoch)
         for key, first, curve in curves
         for epoch, value in enumerate(curve)
     ]
-    points.append(Metric("prompt/kept", values["kept"], now, 0))
+    points.append(Metric("prompt/kept", float(history["kept"][0]), now, 0))
     client.log_batch(run_id, metrics=points)
 
 
@@ -329,11 +367,19 @@ def _draw(folder: Path, workspace: Workspace, name: str, metrics: Mapping[str, A
     evaluation = workspace.paths.bank(name, "evaluation")
     outcomes = read_arrays(evaluation / "outcomes.safetensors")
     thresholds = read_arrays(evaluation / "thresholds.safetensors")
-    draw_all(folder, metrics, outcomes, read_arrays(evaluation / "examples.safetensors"), thresholds)
+    examples = read_arrays(evaluation / "examples.safetensors")
+    draw_all(folder, metrics["classes"], matrix_of(workspace.paths, name), outcomes, examples, thresholds)
     if (workspace.paths.masks(name) / REPORT).is_file():
         _draw_structure(folder, workspace, name)
-    if (history := workspace.paths.bank(name, "prompts") / "history.json").is_file():
-        save(training_curve(read_json(history), name), folder / "prompt.png")
+    if history := _history(workspace, name):
+        save(training_curve(history, name), folder / "prompt.png")
+
+
+def _history(workspace: Workspace, name: str) -> dict[str, Any]:
+    """What happened in each epoch, by name; empty where nothing was trained."""
+    stored = workspace.paths.bank(name, "prompts") / "trained.safetensors"
+    trained = StoredArrays(stored) if stored.is_file() else {}
+    return {key.removeprefix("history."): trained[key] for key in trained if key.startswith("history.")}
 
 
 def _draw_structure(folder: Path, workspace: Workspace, name: str) -> None:

@@ -1,14 +1,14 @@
 """The summary of a stream: one model for the JSON file and for what a person reads."""
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from evernorm.files import read_json
-from tasks.tracking.gate import Decision
-from tasks.tracking.registry import MODEL
-from tasks.tracking.runs import Recorded, client_of, stage_seconds
+from tasks.tracking.gate import Decision, unmeasured
+from tasks.tracking.matrix import matrix_of
+from tasks.tracking.normal import NormalImages, normal_images
+from tasks.tracking.runs import Recorded
 from tasks.workspace.workspace import Workspace
 
 Figure = float | None
@@ -19,11 +19,16 @@ class _Part(BaseModel):
 
 
 class Figures(_Part):
-    """Of one class, or the mean over classes; None where undefined (no masks, one kind of image)."""
+    """Of one class, or the mean over classes; None where undefined (no masks, one kind of image).
+
+    Images are ranked as they are answered, an unknown product above every score; `image_auroc_scored` ranks it by
+    the score it would have had.
+    """
 
     image_auroc: Figure
     image_ap: Figure
     image_f1max: Figure
+    image_auroc_scored: Figure
     pixel_auroc: Figure
     pixel_ap: Figure
     pixel_f1max: Figure
@@ -82,7 +87,14 @@ class Unknown(_Part):
     per_class: dict[str, UnknownClass]
 
 
-class Stage(_Part):
+class LeftOut(_Part):
+    """An image that was left out with --drop-faulty."""
+
+    path: str
+    fault: str
+
+
+class StageTime(_Part):
     """Over all experiences, as it took when it ran."""
 
     seconds: float
@@ -97,10 +109,18 @@ class Version(_Part):
 
 
 class Summary(_Part):
-    """Everything a stream's user asks first."""
+    """Everything a stream's user asks first.
+
+    Attributes:
+        registered: None for an experiment.
+        set_aside: Classes for which the gate refused a version, and why; the bank is without them.
+        not_measured: The classes that some bound of the gate says nothing about, and what they lack.
+        normal_images: What is known of each class without a test image; None where the bank does not hold it.
+    """
 
     method: str
     classes: list[str]
+    display: dict[str, str]
     matrix: Matrix
     per_class: dict[str, Figures]
     mean: Figures
@@ -110,32 +130,36 @@ class Summary(_Part):
     routing_accuracy: Figure
     unknown: Unknown | None
     bank_bytes: int
-    stages: dict[str, Stage]
-    registered: Version
+    dropped: dict[str, list[LeftOut]]
+    stages: dict[str, StageTime]
+    registered: Version | None
+    set_aside: dict[str, str]
+    not_measured: dict[str, str]
+    normal_images: dict[str, NormalImages | None]
 
 
-def summarise(root: Path, recorded: list[Recorded], decision: Decision) -> Summary:
+def summarise(workspace: Workspace, recorded: list[Recorded], decision: Decision | None) -> Summary:
     """Put together the summary after the last experience.
 
     Args:
-        root: The workspace.
+        workspace: The workspace.
         recorded: The MLflow run of every experience, in order.
-        decision: What the gate made of the last version.
+        decision: What the gate made of the last version; None for an experiment.
     """
-    workspace = Workspace.open(root)
     params = workspace.params
-    metrics: dict[str, Any] = read_json(workspace.paths.metrics(params.order[-1]))
+    last = [*params.stream][-1] if not params.order else params.order[-1]  # all may be set aside
+    metrics: dict[str, Any] = read_json(workspace.paths.metrics(last))
     classes = metrics["classes"]
-    rows = metrics["matrix"]["image_auroc"]
-    client = client_of(workspace)
+    rows = matrix_of(workspace.paths, last)
     seconds: dict[str, float] = {}
     for each in recorded:
-        for stage, took in stage_seconds(client, each.run).items():
+        for stage, took in each.seconds.items():
             seconds[stage] = seconds.get(stage, 0.0) + took
     fields = set(Figures.model_fields)
     return Summary(
-        method=params.method.value,
+        method=params.method,
         classes=classes,
+        display={name: workspace.display(name) for name in classes},
         matrix=Matrix(image_auroc=[[*row, *[None] * (len(classes) - len(row))] for row in rows]),
         per_class={name: Figures(**metrics["per_class"][name]) for name in classes},
         mean=Figures(**{key: value for key, value in metrics["mean"].items() if key in fields}),
@@ -147,6 +171,18 @@ def summarise(root: Path, recorded: list[Recorded], decision: Decision) -> Summa
         routing_accuracy=metrics["routing_accuracy"],
         unknown=Unknown(**metrics["unknown"]) if metrics["unknown"] else None,
         bank_bytes=metrics["bank_bytes"],
-        stages={stage: Stage(seconds=round(took, 3)) for stage, took in seconds.items()},
-        registered=Version(name=MODEL, version=decision.version, alias=decision.alias),
+        dropped=_dropped(workspace, classes),
+        stages={stage: StageTime(seconds=round(took, 3)) for stage, took in seconds.items()},
+        registered=Version(name=decision.model, version=decision.version, alias=decision.alias)
+        if decision
+        else None,
+        set_aside=params.set_aside,
+        not_measured=unmeasured(metrics),
+        normal_images={name: normal_images(workspace, name, classes[-1]) for name in classes},
     )
+
+
+def _dropped(workspace: Workspace, classes: list[str]) -> dict[str, list[LeftOut]]:
+    """The images that were left out, of the classes of which there are any."""
+    left = {name: read_json(workspace.paths.manifest(name)).get("dropped", []) for name in classes}
+    return {name: [LeftOut(**each) for each in images] for name, images in left.items() if images}

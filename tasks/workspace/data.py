@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from evernorm.data.manifest import Manifest
-from evernorm.errors import StateError
+from evernorm.errors import DataError, StateError
 from tasks.workspace.forget import learn_again, refuse_unfinished
 from tasks.workspace.pipeline import track
 from tasks.workspace.workspace import Workspace
@@ -23,15 +23,17 @@ def bring_in(workspace: Workspace, source: Path, manifests: Mapping[str, Manifes
         manifests: What `evernorm.data.validate` found there.
 
     Raises:
+        DataError: A class of another name that gives the same key is there.
         PipelineError: Another class is only half forgotten.
     """
     refuse_unfinished(workspace)
+    refuse_other_names(workspace, manifests)
     learn_again(workspace, manifests)
     changed = [name for name, manifest in manifests.items() if _stored(workspace, name) != manifest]
     for name in changed:
         # Without its .dvc file a class counts as not yet added, whatever happens before `track` ends.
         (workspace.root / "data" / f"{name}.dvc").unlink(missing_ok=True)
-        _copy(source / name, workspace.paths.data(name), manifests[name])
+        _copy(source / manifests[name].display, workspace.paths.data(name), manifests[name])
     # Also what a killed run copied but did not get to add.
     adding = [
         name
@@ -39,8 +41,24 @@ def bring_in(workspace: Workspace, source: Path, manifests: Mapping[str, Manifes
         if name in changed or not (workspace.root / "data" / f"{name}.dvc").is_file()
     ]
     if adding:
-        track(workspace.root, [workspace.paths.data(name) for name in adding])
+        track(workspace, [workspace.paths.data(name) for name in adding])
     return adding
+
+
+def refuse_other_names(workspace: Workspace, manifests: Mapping[str, Manifest]) -> None:
+    """Refuse to take one product for another whose name gives the same key.
+
+    Raises:
+        DataError: Listing those classes, each by both names.
+    """
+    stored = {name: _stored(workspace, name) for name in manifests}
+    faults = [
+        f"{manifests[name].display!r} and {there.display!r}, which is there, give the same key, {name}; rename it"
+        for name, there in stored.items()
+        if there is not None and there.display != manifests[name].display
+    ]
+    if faults:
+        raise DataError("classes cannot be told from those in the workspace by their names", faults)
 
 
 def _stored(workspace: Workspace, name: str) -> Manifest | None:
@@ -63,8 +81,7 @@ def _copy(source: Path, target: Path, manifest: Manifest) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(copy, wanted))
     manifest.save(beside / "manifest.json")
-    # What learning depends on: it pins every training image by its hash and says nothing of the test images.
-    manifest.model_copy(update={"records": manifest.train}).save(beside / "train.json")
+    manifest.training().save(beside / "train.json")
     if target.exists():
         shutil.rmtree(target)
     beside.rename(target)

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -14,8 +13,8 @@ from prefect.cache_policies import NO_CACHE
 
 from evernorm.errors import ParamsError, PipelineError
 from evernorm.files import read_json, write_bytes, write_json
-from tasks.stages.stage import LOCK_FILE
 from tasks.workspace.params_edit import edited
+from tasks.workspace.paths import LOCK_FILE
 from tasks.workspace.workspace import FOLDERS, FORGETTING, INBOX, Workspace
 
 _LIST = "forgotten.json"  # committed; the gate must not miss what was forgotten on purpose
@@ -87,7 +86,7 @@ def check(workspace: Workspace, name: str, reason: str) -> None:
     """
     refuse_unfinished(workspace, but=name)
     reason_line(reason)
-    order = workspace.params.order
+    order = [*workspace.params.stream]
     begun = _begun(workspace)
     if name not in order and (begun is None or begun.name != name):
         near = difflib.get_close_matches(name, order, n=1)
@@ -124,14 +123,18 @@ def finish(workspace: Workspace) -> None:
 
 
 @task(task_run_name="remove {name}", cache_policy=NO_CACHE)
-def remove(root: Path, name: str) -> None:
+def remove(workspace: Workspace, name: str) -> None:
     """Take a class out of the stream, out of dvc.lock, and from the disk; what is gone already is no fault."""
-    workspace = Workspace.open(root)
+    root = workspace.root
     # A stage that outlived its killed parent may still be writing: wait for it.
     with (root / LOCK_FILE).open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         # First, so that the stream never names a class whose files are gone.
-        workspace.configure(order=[each for each in workspace.params.order if each != name])
+        params = workspace.params
+        workspace.configure(
+            order=[each for each in params.order if each != name],
+            aside={each: why for each, why in params.set_aside.items() if each != name},
+        )
         # `dvc remove` refuses items of a foreach.
         if (root / "dvc.lock").is_file():
             with edited(root / "dvc.lock") as lock:

@@ -1,4 +1,4 @@
-"""YAML files changed in place: comments and layout stay."""
+"""YAML files changed in place: comments and layout stay, which ruamel.yaml alone can do."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from evernorm.errors import ParamsError
 from evernorm.files import write_bytes
-from evernorm.params.file import load_value, parse_params
+from evernorm.params.file import parse_params
 from evernorm.params.groups import Params
+from evernorm.params.yaml12 import YAMLError, load
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
@@ -37,10 +36,12 @@ def write_params(path: Path, old: Mapping[str, Any], params: Params) -> None:
         ParamsError: It could not be read again as it was meant; nothing is written then.
     """
     with edited(path) as tree:
-        _merge(tree, params.model_dump(mode="json"), old)
+        # DVC reads the group of the method from the file, also where all of it is at its default.
+        there = {key: value for key, value in old.items() if key in tree or key != params.method}
+        _merge(tree, params.model_dump(mode="json"), there)
         try:
-            meant = parse_params(yaml.safe_load(_dumped(tree))) == params
-        except (yaml.YAMLError, ParamsError):
+            meant = parse_params(load(_dumped(tree))) == params
+        except (YAMLError, ParamsError):
             meant = False
         if not meant:
             raise ParamsError(
@@ -74,22 +75,18 @@ def _merge(tree: Any, new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
         if value and isinstance(value, Mapping) and tree.get(key):
             _merge(tree[key], value, old.get(key, {}))
         else:
-            tree[_written(key)] = _written(value)
+            tree[key] = _written(value)
 
 
 def _written(value: Any) -> Any:
-    """A value in the form in which every reader of YAML finds it again."""
+    """A value in the form in which it is written; lists on one line."""
     from ruamel.yaml.comments import CommentedSeq
-    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
     if isinstance(value, Mapping):
-        return {_written(key): _written(each) for key, each in value.items()}
+        return {key: _written(each) for key, each in value.items()}
     if isinstance(value, list):
         # `[a, b]`: ruamel.yaml loses the line break behind a block that becomes empty.
         line = CommentedSeq(map(_written, value))
         line.fa.set_flow_style()
         return line
-    # `on` is a word to ruamel.yaml and DVC, and true to PyYAML.
-    if isinstance(value, str) and load_value(value) != value:
-        return DoubleQuotedScalarString(value)
     return value

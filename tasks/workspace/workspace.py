@@ -4,24 +4,28 @@ import fcntl
 import os
 import subprocess
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from itertools import takewhile
 from pathlib import Path
 
-import yaml
-
 from evernorm.errors import PipelineError
 from evernorm.files import START, read_json, write_bytes, write_json
+from evernorm.methods.learner import StateKind
+from evernorm.methods.registry import learners
 from evernorm.params.file import load_params, override, parse_params
-from evernorm.params.groups import Params, chain
-from tasks.stages.stage import Paths
+from evernorm.params.groups import Params, stream_of
+from evernorm.params.yaml12 import load
+from tasks.workspace.git_locks import remove_left, writing
 from tasks.workspace.params_edit import write_params
-from tasks.workspace.repository import init_repo, lock_is_whole
+from tasks.workspace.paths import Paths
+from tasks.workspace.repository import Repository, init_repo, lock_is_whole, mend_rwlock
 
 MARKER = ".evernorm/workspace.json"
+_LOCK = ".evernorm/lock"
 _IGNORED = "/.evernorm/\n/.prefect/\n/mlflow.db*\n/mlartifacts/\n*.tmp\n"
 ARRIVING = ".evernorm/arriving.json"  # there while a delivery is taken in
 FORGETTING = ".evernorm/forgetting.json"  # there from before the first change until after the last
@@ -29,9 +33,19 @@ UNFINISHED = {ARRIVING: "evernorm watch --once", FORGETTING: "evernorm forget"}
 INBOX = ".evernorm/inbox"  # deliveries are fetched into <name>/<name>, each beside no other
 RECEIVED = "received.json"  # by class, the digest of the delivery it came with
 _STATE = ("dvc.lock", "forgotten.json", RECEIVED)
-_FILES = ("params.yaml", "dvc.yaml", *_STATE, ".gitignore", ".gitattributes", ".dvcignore", ".dvc")
+_FILES = (
+    "params.yaml",
+    "dvc.yaml",
+    "versions.json",
+    *_STATE,
+    ".gitignore",
+    ".gitattributes",
+    ".dvcignore",
+    ".dvc",
+)
 # Commits are made with nobody there to sign them, and of files that a person's own list may ignore.
 _GIT = {"core.excludesFile": os.devnull, "commit.gpgsign": "false"}
+_WRITING = {"add", "checkout", "clean", "commit"}  # commands of Git's that take its locks
 # What is heavy in these is ignored by the .gitignore files that DVC keeps there.
 FOLDERS = ("data", "masks", "bank", "features", "models", "metrics")
 
@@ -61,7 +75,7 @@ class Workspace:
         """Open a workspace, or make one in a new or empty directory.
 
         Raises:
-            PipelineError: The directory holds something else.
+            PipelineError: The directory holds something else, or this user may not write there.
         """
         workspace = cls(root.resolve())
         if (workspace.root / MARKER).is_file():
@@ -77,8 +91,18 @@ class Workspace:
             and not workspace._half_made()
         ):
             raise PipelineError(f"{root} holds other files; name a new or empty directory as --workspace")
-        workspace._create()
+        with workspace._writable():
+            workspace._create()
         return workspace
+
+    @classmethod
+    def params_in(cls, root: Path) -> Params:
+        """The parameters of a workspace; the defaults where there is none yet.
+
+        Raises:
+            ParamsError: See `load_params`.
+        """
+        return cls.open(root).params if (root / MARKER).is_file() else Params()
 
     @property
     def paths(self) -> Paths:
@@ -92,8 +116,15 @@ class Workspace:
 
     @property
     def params(self) -> Params:
-        """params.yaml, read afresh."""
-        return load_params(self.root / "params.yaml")
+        """params.yaml as it is now; read again where it was written since."""
+        path = self.root / "params.yaml"
+        stat = path.stat() if path.is_file() else None
+        return _params(path, stat and (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+
+    @cached_property
+    def dvc(self) -> Repository:
+        """The DVC repository here; open until the workspace is unlocked."""
+        return Repository(self.root)
 
     def learned(self, *, but: str | None = None) -> list[str]:
         """The classes learned so far, in order; the stream may name more after them.
@@ -110,21 +141,58 @@ class Workspace:
             )
         )
 
-    def configure(self, settings: Iterable[str] = (), order: Iterable[str] | None = None) -> Params:
+    def display(self, name: str) -> str:
+        """What people call a class; its key where nothing is known of it."""
+        path = self.paths.manifest(name)
+        return str(read_json(path).get("display") or name) if path.is_file() else name
+
+    def key(self, name: str) -> str:
+        """The class of the stream that has this key or display name; the name itself where there is none."""
+        return next((key for key in self.params.stream if name in {key, self.display(key)}), name)
+
+    def configure(
+        self,
+        settings: Iterable[str] = (),
+        order: Iterable[str] | None = None,
+        aside: Mapping[str, str] | None = None,
+    ) -> Params:
         """Write settings (``key=value``) and, if given, the stream into params.yaml; comments stay.
+
+        Args:
+            settings: Parameters.
+            order: The classes of the bank; default: as they are, without those that are set aside.
+            aside: The classes that are set aside, and why; default: as they are, without those in `order`.
 
         Raises:
             ParamsError: Any of it is wrong; nothing is written then.
         """
         path = self.root / "params.yaml"
-        old = load_params(path).model_dump(mode="json")
+        known = load_params(path)
+        old = known.model_dump(mode="json")
         new = override(old, settings)
-        if order is not None:
-            new["stream"] = chain(order)
+        method = learners().get(new["method"])  # an unknown one is told of below
+        linked = method is not None and method.traits.state is not StateKind.INDEPENDENT
+        wanted = known.set_aside if aside is None else aside
+        names = [name for name in known.order if name not in wanted] if order is None else list(order)
+        left = {
+            name: known.stream[name].model_copy(update={"aside": why})
+            for name, why in wanted.items()
+            if name not in names
+        }
+        new["stream"] = stream_of(names, linked=linked, aside=left)
         params = parse_params(new)
         if new != old:
             write_params(path, old, params)
         return params
+
+    def check_writable(self) -> None:
+        """Refuse a workspace that this user may only read, before Prefect's server finds out and says more than that.
+
+        Raises:
+            PipelineError: It is one.
+        """
+        with self._writable(), (self.root / _LOCK).open("a"):
+            pass
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -134,10 +202,11 @@ class Workspace:
         when its holder is killed.
 
         Raises:
-            PipelineError: Another process holds it.
+            PipelineError: Another process holds it, Git is at work in it, or this user may not write there.
         """
-        path = self.root / ".evernorm" / "lock"
-        with path.open("a+") as handle:
+        with self._writable():
+            file = (self.root / _LOCK).open("a+")
+        with file as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -149,7 +218,10 @@ class Workspace:
             handle.write(str(os.getpid()))
             handle.flush()
             self._mend()
-            yield
+            try:
+                yield
+            finally:
+                self.dvc.close()
 
     def commit(self, message: str) -> str:
         """Commit what describes the state (parameters, locks, metrics); return the commit's hash.
@@ -171,11 +243,12 @@ class Workspace:
         Raises:
             ParamsError: It is not valid in this version.
         """
-        return parse_params(yaml.safe_load(self.git("show", "HEAD:params.yaml")))
+        return parse_params(load(self.git("show", "HEAD:params.yaml")))
 
     def restore(self) -> None:
         """Go back to the stream and the state of the last commit; other parameters stay as they are."""
-        self.configure(order=self.committed_params().order)
+        committed = self.committed_params()
+        self.configure(order=committed.order, aside=committed.set_aside)
         known = set(self.git("ls-tree", "--name-only", "HEAD").splitlines())
         for name in _STATE:
             if name not in known:
@@ -200,27 +273,49 @@ class Workspace:
         Raises:
             PipelineError: git failed; with what it said.
         """
-        # A machine without a Git identity can still learn; a configured one is used.
-        known = subprocess.run(
-            ["git", "config", "user.email"], cwd=self.root, capture_output=True, check=False
-        )
-        identity = (
-            []
-            if known.returncode == 0
-            else ["-c", "user.name=evernorm", "-c", "user.email=evernorm@localhost"]
-        )
-        done = subprocess.run(
-            ["git", *identity, *arguments], cwd=self.root, capture_output=True, text=True, check=False
-        )
+        identity = self._identity() if arguments[0] == "commit" else []
+        with writing(self.root) if arguments[0] in _WRITING else nullcontext():
+            done = subprocess.run(
+                ["git", *identity, *arguments],
+                cwd=self.root,
+                capture_output=True,
+                text=True,
+                check=False,
+                env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # what only reads takes no lock
+            )
         if done.returncode:
             raise PipelineError(f"git {arguments[0]} failed in {self.root}: {done.stderr.strip()}")
         return done.stdout.strip()
 
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise PipelineError(
+                f"the workspace {self.root} cannot be written ({error.strerror}: {error.filename}); give this user the "
+                f"right to it, or name another --workspace"
+            ) from error
+
+    def _identity(self) -> list[str]:
+        """A machine without a Git identity can still learn; a configured one is used."""
+        known = subprocess.run(
+            ["git", "config", "user.email"], cwd=self.root, capture_output=True, check=False
+        )
+        return (
+            []
+            if known.returncode == 0
+            else ["-c", "user.name=evernorm", "-c", "user.email=evernorm@localhost"]
+        )
+
     def _mend(self) -> None:
         """Undo what a run left that was killed while Git or DVC were writing; the workspace is locked."""
-        for lock in ("index.lock", "HEAD.lock"):
-            (self.root / ".git" / lock).unlink(missing_ok=True)
-        if not lock_is_whole(self.root / "dvc.lock"):
+        remove_left(self.root)
+        mend_rwlock(self.root)
+        lock = self.root / "dvc.lock"
+        if not self.committed(lock) and not lock_is_whole(
+            lock
+        ):  # to read it takes seconds where the stream is long
             if "dvc.lock" in self.git("ls-tree", "--name-only", "HEAD").splitlines():
                 self.git("checkout", "-q", "HEAD", "--", "dvc.lock")
             else:
@@ -244,8 +339,15 @@ class Workspace:
         write_bytes(self.root / ".gitattributes", b"* -text\n")  # DVC hashes what Git checks out
         for folder in ("data", "metrics"):
             (self.root / folder).mkdir(exist_ok=True)
-        write_json(self.paths.bank(START, "carry") / "carry.json", {"images": []})
-        write_json(self.paths.bank(START, "evaluation") / "chain.json", {"links": [], "matrix": []})
+        write_json(self.paths.bank(START, "carry") / "carry.json", {"classes": []})
+        write_json(
+            self.paths.bank(START, "evaluation") / "links.json", {"links": [], "learned": {}, "best": {}}
+        )
         self.commit("An empty stream")
         write_json(self.root / MARKER, {"schema": 1, "id": uuid.uuid4().hex})
         (self.root / ".evernorm" / "creating").unlink()
+
+
+@lru_cache(maxsize=1)
+def _params(path: Path, _written: tuple[int, int, int] | None) -> Params:
+    return load_params(path)

@@ -1,5 +1,6 @@
 """The command run as a user runs it, in workspaces under pytest's temporary folder."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -11,10 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from backends import POSTGRES, MLflowServer, PrefectServer
-from servers import S3Server
 
-SMALL = ("features.image_size=64", "knowledge.budget=150", "gate.min_image_auroc=0")
+from tests.helpers.backends import POSTGRES, MLflowServer, PrefectServer
+from tests.helpers.servers import S3Server
+from tests.helpers.warm import python, warm_interpreter
+
+SMALL = ("features.image_size=64", "patchcore_cl.knowledge.budget=150", "gate.min_image_auroc=0")
 OPEN_GATE = (
     "gate.min_image_auroc=0",
     "gate.min_routing_accuracy=0",
@@ -25,17 +28,28 @@ OPEN_GATE = (
 UCAD = (
     "method=ucad",
     "features.image_size=64",
-    "prompts.epochs=20",
-    "prompts.stopping=last",
-    "weibull.unknown_margin=0",
+    "ucad.prompts.epochs=20",
+    "ucad.prompts.stopping=last",
+    "ucad.evaluate.unknown_margin=0",
     *OPEN_GATE,
 )
 
 
-def run(*arguments: object, check: bool = True, env: dict[str, str] | None = None, cwd: Path | None = None):
-    """Run ``evernorm …`` and return what it printed; a failure shows its output."""
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Everything in this folder takes processes and seconds."""
+    item.add_marker(pytest.mark.integration)
+
+
+def run(
+    *arguments: object,
+    check: bool = True,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    cold: bool = False,
+):
+    """Run ``evernorm …`` and return what it printed; a failure shows its output; `cold` is as slow as for a user."""
     done = subprocess.run(
-        [sys.executable, "-m", "flows.commands.cli", *map(str, arguments)],
+        [sys.executable if cold else python(), "-m", "flows.commands.cli", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -86,6 +100,13 @@ def prefect_server(tmp_path_factory) -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def warm(prefect_server) -> Iterator[None]:
+    """The interpreter of the commands."""
+    with warm_interpreter():
+        yield
+
+
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory, s3) -> Iterator[MLflowServer]:
     """A real MLflow server on loopback: PostgreSQL behind it, artifacts in the S3 server."""
@@ -110,68 +131,99 @@ def s3(tmp_path_factory) -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def learned(tmp_path_factory, small, draw_photos) -> tuple[Path, Path]:
+def once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """``once(name, make)``: a folder that one of the workers makes for all; tests may look, not touch."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, make: Callable[[Path], None]) -> Path:
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (root / f"{name}.made").exists():
+                shutil.rmtree(root / name, ignore_errors=True)  # of a worker that failed to
+                (root / name).mkdir()
+                make(root / name)
+                (root / f"{name}.made").touch()
+        return root / name
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def learned(once, small, draw_photos) -> tuple[Path, Path]:
     """A workspace that has learned two drawn classes, and the photos; tests may look, not touch."""
-    folder = tmp_path_factory.mktemp("stream")
-    photos = draw_photos(folder / "photos")
-    run(
-        "learn",
-        "--data",
-        photos,
-        "--workspace",
-        folder / "workspace",
-        "--summary",
-        folder / "summary.json",
-        *small,
-    )
-    return folder / "workspace", photos
+
+    def make(folder: Path) -> None:
+        photos = draw_photos(folder / "photos")
+        arguments = ("learn", "--data", photos, "--workspace", folder / "workspace")
+        run(*arguments, "--summary", folder / "summary.json", *small)
+
+    folder = once("learned", make)
+    return folder / "workspace", folder / "photos"
 
 
 @pytest.fixture(scope="session")
-def adapted(tmp_path_factory, ucad, draw_photos) -> tuple[Path, Path]:
+def adapted(once, ucad, draw_photos) -> tuple[Path, Path]:
     """A workspace that has learned two drawn classes with UCAD, and photos of three; tests may look, not touch."""
-    folder = tmp_path_factory.mktemp("adapted")
-    photos = draw_photos(folder / "photos", names=("cloth", "metal", "blue"))
-    workspace, summary = folder / "workspace", folder / "summary.json"
-    arguments = ("learn", "--data", photos, "--workspace", workspace, "--order", "cloth,metal")
-    (folder / "said.txt").write_text(run(*arguments, "--summary", summary, *ucad).stdout)
-    return workspace, photos
+
+    def make(folder: Path) -> None:
+        photos = draw_photos(folder / "photos", names=("cloth", "metal", "blue"))
+        arguments = ("learn", "--data", photos, "--workspace", folder / "workspace", "--order", "cloth,metal")
+        said = run(*arguments, "--summary", folder / "summary.json", *ucad).stdout
+        (folder / "said.txt").write_text(said)
+
+    folder = once("adapted", make)
+    return folder / "workspace", folder / "photos"
 
 
 @pytest.fixture(scope="session")
-def three_adapted(tmp_path_factory, adapted, ucad) -> Path:
+def three_adapted(once, adapted, ucad) -> Path:
     """A copy of it that has learned the third class too; tests may look, not touch."""
-    workspace = tmp_path_factory.mktemp("three") / "workspace"
-    shutil.copytree(adapted[0], workspace, symlinks=True)
-    run("learn", "--data", adapted[1], "--workspace", workspace, "--order", "cloth,metal,blue", *ucad)
-    return workspace
+
+    def make(folder: Path) -> None:
+        workspace = shutil.copytree(adapted[0], folder / "workspace", symlinks=True)
+        run("learn", "--data", adapted[1], "--workspace", workspace, "--order", "cloth,metal,blue", *ucad)
+
+    return once("three_adapted", make) / "workspace"
 
 
 @pytest.fixture(scope="session")
-def interrupted(tmp_path_factory, adapted, ucad) -> tuple[Path, int]:
+def interrupted(once, adapted, ucad) -> tuple[Path, int]:
     """A workspace that learned one class with UCAD, killed between two epochs and begun again; and how many those were."""
-    workspace = tmp_path_factory.mktemp("interrupted") / "workspace"
-    arguments = ["learn", "--data", str(adapted[1]), "--workspace", str(workspace), "--order", "cloth", *ucad]
-    training = workspace / ".evernorm/training/cloth"
 
-    def epochs() -> int:
-        histories = [json.loads(path.read_text()) for path in training.glob("*/history.json")]
-        return max((len(each["loss"]) for each in histories), default=0)
+    def make(folder: Path) -> None:
+        arguments = [
+            "learn",
+            "--data",
+            adapted[1],
+            "--workspace",
+            folder / "workspace",
+            "--order",
+            "cloth",
+            *ucad,
+        ]
+        training = folder / "workspace/.evernorm/training/cloth"
 
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flows.commands.cli", *arguments],
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 240
-    while epochs() < 3 and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    done = epochs()
-    # A training that began anew would write its first epoch here, and fail.
-    (checkpoint,) = training.iterdir()
-    (checkpoint / "epoch-0001.safetensors").mkdir()
-    run(*arguments)
-    return workspace, done
+        def epochs() -> int:
+            histories = [json.loads(path.read_text()) for path in training.glob("*/history.json")]
+            return max((len(each["loss"]) for each in histories), default=0)
+
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.commands.cli", *map(str, arguments)],
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 240
+        while epochs() < 3 and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        (folder / "epochs.txt").write_text(str(epochs()))
+        # A training that began anew would write its first epoch here, and fail.
+        (checkpoint,) = training.iterdir()
+        (checkpoint / "epoch-0001.safetensors").mkdir()
+        run(*arguments)
+
+    folder = once("interrupted", make)
+    return folder / "workspace", int((folder / "epochs.txt").read_text())

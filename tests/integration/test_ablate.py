@@ -1,16 +1,14 @@
 """`evernorm ablate`: every variant is what it says, is recorded once, and costs only what it changes."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from workspaces import lock
 
+from evernorm.files import read_arrays
 from tasks.workspace.workspace import Workspace
+from tests.helpers.workspaces import dvc, lock
 
 VARIANTS = ("no CPM", "CPM", "CPM + SCL")
 FILES = {"no CPM": "no-CPM-seed0.json", "CPM": "CPM-seed0.json", "CPM + SCL": "CPM-SCL-seed0.json"}
@@ -52,6 +50,15 @@ def test_the_tables_have_a_line_a_variant(ablated):
     assert {"table.txt", *FILES.values()} == found
 
 
+def test_an_ablation_registers_nothing(ablated):
+    """No version and no champion but those of before, whatever the variants were like; the summaries say so."""
+    workspace, _, done = ablated
+    versions = variants(workspace)[0].search_model_versions("name = 'continual-bank'")
+    assert {"1", "2"} == {str(each.version) for each in versions}
+    assert 3 == done.stdout.count("not registered (an experiment)")
+    assert [None] * 3 == [each["registered"] for each in summaries(workspace).values()]
+
+
 def test_every_variant_is_what_it_says(ablated, adapted):
     """No memory of earlier classes; keys without prompts; and UCAD itself, whatever the variant before had set."""
     workspace, _, done = ablated
@@ -69,28 +76,17 @@ def test_every_variant_is_what_it_says(ablated, adapted):
     assert 2 == done.stderr.partition("CPM + SCL")[2].count("up to date")
 
 
-def test_without_prompts_two_stages_leave_a_line_and_keys_still_route(ablated, tmp_path):
-    """`prompts.kind: none`, restored from what the variant left."""
+def test_without_prompts_a_stage_leaves_a_line_and_keys_still_route(ablated, tmp_path):
+    """`ucad.prompts.kind: none`, restored from what the variant left."""
     workspace = shutil.copytree(ablated[0], tmp_path / "workspace", symlinks=True)
-    Workspace.open(workspace).configure(["prompts.kind=none"])
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro"],
-        cwd=workspace,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "Running stage" not in done.stdout
+    Workspace.open(workspace).configure(["ucad.prompts.kind=none"])
+    assert "Running stage" not in dvc(workspace, "repro")
     for name in ("cloth", "metal"):
-        assert ["choice.json"] == [path.name for path in (workspace / "masks" / name).iterdir()]
-        assert '{"structure":"none"}' == "".join(
-            (workspace / "masks" / name / "choice.json").read_text().split()
-        )
         prompts = workspace / "bank" / name / "prompts"
         assert ["choice.json"] == [path.name for path in prompts.iterdir()]
-        assert {"prompt": "none"} == json.loads((prompts / "choice.json").read_text())
-        assert (workspace / "bank" / name / "knowledge/keys.safetensors").is_file()
+        assert {"trained": "none"} == json.loads((prompts / "choice.json").read_text())
+        entry = read_arrays(workspace / "bank" / name / "knowledge/entry.safetensors")
+        assert {"keys", "rows"} == set(entry)
     metrics = json.loads((workspace / "metrics/metal.json").read_text())
     assert (1, 1) == (metrics["routing_accuracy"], metrics["unknown"]["recognised"])
 
@@ -102,8 +98,8 @@ def test_a_second_call_records_nothing_twice(ablated, evernorm):
     assert sorted(VARIANTS) == sorted(run.data.tags["evernorm.variant"] for run in runs)
     for run in runs:
         name = run.data.tags["evernorm.variant"]
-        kinds = {"no CPM": "additive", "CPM": "none", "CPM + SCL": "additive"}
-        assert (kinds[name], "FINISHED") == (run.data.params["prompts.kind"], run.info.status)
+        kinds = {"no CPM": None, "CPM": "none", "CPM + SCL": "additive"}
+        assert (kinds[name], "FINISHED") == (run.data.params.get("ucad.prompts.kind"), run.info.status)
         assert summaries(workspace)[name]["mean"]["image_auroc"] == run.data.metrics["mean/image_auroc"]
         assert [FILES[name]] == [item.path for item in client.list_artifacts(run.info.run_id)]
     table = (workspace / "ablation/table.txt").read_bytes()
@@ -119,11 +115,12 @@ def test_a_second_call_records_nothing_twice(ablated, evernorm):
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--tables", "6,9", "--tables '9': expected some of 6,7,8,training"),
-        ("--tables", ",", "--tables '': expected some of 6,7,8,training"),
+        ("--tables", ",", "--tables : the tables of ucad are: 6, 7, 8, training"),
+        ("--method", "separate", "method separate has no ablations"),
+        ("--tables", "6,9", "--tables 9: the tables of ucad are: 6, 7, 8, training"),
         ("--seeds", "0,one", "--seeds '0,one': expected numbers, as in 0,1,2"),
         ("--seeds", "-1", "--seeds '-1': expected numbers, as in 0,1,2"),
-        ("--set", "prompts.epochs=0", "prompts.epochs is 0"),
+        ("--set", "ucad.prompts.epochs=0", "ucad.prompts.epochs is 0"),
     ],
 )
 def test_a_wrong_option_is_told_in_a_sentence_and_changes_nothing(option, value, said, tmp_path, evernorm):

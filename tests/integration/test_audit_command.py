@@ -8,15 +8,15 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from audits import IMAGE, kept, located, moved
-from workspaces import dvc
 
 from flows.commands.audit import audit_version
 from tasks.audit.records import md5
 from tasks.audit.report import Report
 from tasks.audit.walk import audit
+from tests.helpers.audits import IMAGE, kept, located, moved
+from tests.helpers.workspaces import dvc
 
-pytest_plugins = ("audits",)
+pytest_plugins = ("tests.helpers.audits",)
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,18 +4,16 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from workspaces import git, kill_at, lock
 
 from evernorm.errors import ParamsError, PipelineError
 from evernorm.files import write_json
 from tasks.workspace.forget import begin, check
 from tasks.workspace.workspace import Workspace
+from tests.helpers.workspaces import dvc, git, kill_at, lock
 
 CLASSES = ("cloth", "metal", "blue")
 
@@ -71,7 +69,10 @@ def versions(workspace: Path) -> tuple[dict, str]:
 def assert_forgotten(workspace: Path, name: str, reason: str, known: list[str], version: str) -> None:
     """The class is gone from every place, and the bank without it is committed, registered and champion."""
     params = yaml.safe_load((workspace / "params.yaml").read_text())
-    expected = {each: {"after": before} for before, each in zip(["start", *known], known, strict=False)}
+    expected = {
+        each: {"after": before, "needs": "start"}
+        for before, each in zip(["start", *known], known, strict=False)
+    }
     assert expected == params["stream"]
     assert set(known) == {stage.partition("@")[2] for stage in lock(workspace)}
     assert [] == [path for path in files(workspace) if name in Path(path).parts or f"{name}." in path]
@@ -150,9 +151,7 @@ def test_dvc_gc_erases_the_images_as_is_said(forgot, learned, tmp_path):
         return {(workspace / ".dvc/cache/files/md5" / each[:2] / each[2:]).is_file() for each in hashes}
 
     assert ({True}, {True}) == (cached("cloth"), cached("metal"))
-    subprocess.run(
-        [sys.executable, "-m", "dvc", "gc", "-w", "-f"], cwd=workspace, check=True, capture_output=True
-    )
+    dvc(workspace, "gc", "-w", "-f")
     assert ({False}, {True}) == (cached("cloth"), cached("metal"))
 
 
@@ -287,7 +286,6 @@ def test_comments_in_the_stream_stay_when_it_is_linked_anew(tmp_path):
     path = workspace.root / "params.yaml"
     path.write_text(path.read_text().replace("  blue:\n", "  blue:   # line 3\n"))
     workspace.configure(order=["cloth", "blue"])
-    assert {"cloth": {"after": "start"}, "blue": {"after": "cloth"}} == yaml.safe_load(path.read_text())[
-        "stream"
-    ]
+    linked = {"cloth": {"after": "start", "needs": "start"}, "blue": {"after": "cloth", "needs": "start"}}
+    assert linked == yaml.safe_load(path.read_text())["stream"]
     assert "  blue:   # line 3\n" in path.read_text()

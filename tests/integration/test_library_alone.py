@@ -118,7 +118,8 @@ def test_a_registered_model_predicts_with_the_library_alone(wheel, learned):
         ("flows.commands.cli", ("torch", "numpy", "prefect", "mlflow", "dvc")),
         ("tasks.stages.masks", ("torch", "scipy", "faiss")),
         ("tasks.stages.prompts", ("torch", "scipy", "faiss")),
-        ("tasks.stages.weibull", ("torch", "faiss", "timm", "PIL")),
+        ("tasks.stages.features", ("torch", "scipy", "faiss")),
+        ("tasks.stages.weibull", ("torch", "faiss", "timm", "scipy")),
         ("evernorm.serve", ("mlflow", "pandas", "torch")),
     ],
 )
@@ -127,3 +128,21 @@ def test_nothing_is_imported_before_it_is_needed(module, absent):
     code = f"import sys, {module}; print([name for name in {absent!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_calibration_is_fitted_without_torch():
+    """A change of the false-alarm rate is a matter of a second."""
+    code = """
+import sys
+import numpy as np
+from evernorm.calibration.evidence import Evidence
+from evernorm.methods.registry import learner_of
+from evernorm.params.model import default_params
+scores = np.random.default_rng(0).random((1, 30)).astype(np.float32)
+learner = learner_of(default_params())
+calibration = learner.calibrate(Evidence(scores))
+print(learner.carry({}, {}, {}, calibration), calibration.at(0).threshold > 0)
+print([name for name in ("torch", "timm", "faiss", "prefect", "dvc", "mlflow") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ["{} True", "[]"] == done.stdout.splitlines()

@@ -9,19 +9,28 @@ import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
-from workspaces import dvc, lock
 
 from evernorm.data.image import read_image
 from evernorm.files import read_arrays
-from evernorm.methods.presets import load_bank
-from flows.commands.answer import predict_files
+from evernorm.methods.bank import load_bank
+from flows.commands.predict import predict_images
+from tasks.stages import STAGES
+from tasks.tracking.matrix import matrix_of
 from tasks.tracking.summary import Summary
+from tasks.workspace.paths import Paths
 from tasks.workspace.workspace import Workspace
+from tests.helpers.workspaces import dvc, lock
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("masks", "prompts", "knowledge", "weibull", "evaluate")
 CLASSES = ("cloth", "metal")
-LEARNED_ONCE = ("masks/{}", "bank/{}/prompts", "bank/{}/knowledge", "bank/{}/weibull", "features/{}")
+LEARNED_ONCE = (
+    "masks/{}",
+    "bank/{}/prompts",
+    "bank/{}/knowledge",
+    "bank/{}/weibull",
+    "bank/{}/carry",
+    "features/{}",
+)
 
 
 @pytest.fixture
@@ -38,6 +47,15 @@ def files(workspace: Path, *folders: str) -> dict[str, bytes]:
 
 def read(path: Path):
     return json.loads(path.read_text())
+
+
+def trained(workspace: Path, name: str) -> tuple[dict, dict]:
+    """The prompt of a class, and how it was trained."""
+    arrays = read_arrays(workspace / "bank" / name / "prompts/trained.safetensors")
+    history = {
+        key.removeprefix("history."): value for key, value in arrays.items() if key.startswith("history.")
+    }
+    return {key: value for key, value in arrays.items() if not key.startswith("history.")}, history
 
 
 def mlflow_of(workspace: Path):
@@ -66,20 +84,25 @@ def test_every_stage_leaves_its_outputs(adapted, name):
     assert (10, [], []) == (report["images"], report["without"], report["crowded"])
 
     prompts = workspace / "bank" / name / "prompts"
-    assert {"prompt": "additive"} == read(prompts / "choice.json")
-    prompt, history = read_arrays(prompts / "prompt.safetensors"), read(prompts / "history.json")
+    assert {"trained": "ucad"} == read(prompts / "choice.json")
+    prompt, history = trained(workspace, name)
     assert [f"block.{number:03d}" for number in range(len(prompt))] == sorted(prompt)
     assert all(np.abs(value).max() > 0 for value in prompt.values())
-    assert ([], 20, 20) == (history["held_out"], history["kept"], len(history["loss"]))
+    assert ([], [20], 20) == (history["held_out"].tolist(), history["kept"].tolist(), len(history["loss"]))
     assert history["loss"][-1] < history["loss"][0]
 
     knowledge = workspace / "bank" / name / "knowledge"
-    rows = read_arrays(knowledge / "rows.safetensors")["rows"]
-    keys = read_arrays(knowledge / "keys.safetensors")["keys"]
-    assert (params.knowledge.rows, params.knowledge.keys) == (len(rows), len(keys))
+    entry = read_arrays(knowledge / "entry.safetensors")
+    rows, keys = entry["rows"], entry["keys"]
+    assert (params.ucad.knowledge.rows, params.ucad.knowledge.keys) == (len(rows), len(keys))
     assert rows.shape[1] == keys.shape[1]
     tail = read(workspace / "bank" / name / "weibull/weibull.json")["routing"]
     assert 0 < tail["unit"] <= tail["threshold"]
+    # Nothing is handed on: no class depends on another before it is evaluated.
+    assert {f"bank/{name}/carry/carry.json"} == set(files(workspace, f"bank/{name}/carry"))
+    for stage in ("prompts", "knowledge", "weibull"):
+        deps = {dep["path"] for dep in lock(workspace)[f"{stage}@{name}"]["deps"]}
+        assert not any(other in dep for dep in deps for other in set(CLASSES) - {name})
 
 
 def test_no_lineage_names_device_or_batch_size(adapted):
@@ -95,7 +118,7 @@ def test_mlflow_holds_losses_unknown_products_and_pictures_of_the_training(adapt
     workspace, _ = adapted
     client = mlflow_of(workspace)
     for name, run in experiences(workspace).items():
-        losses = read(workspace / "bank" / name / "prompts/history.json")["loss"]
+        losses = trained(workspace, name)[1]["loss"].tolist()
         points = client.get_metric_history(run.info.run_id, "prompt/loss")
         assert list(enumerate(losses, 1)) == sorted((point.step, point.value) for point in points)
         assert {"unknown/good_rate", "unknown/defective_rate"} <= set(run.data.metrics)
@@ -117,9 +140,8 @@ def test_the_summary_tells_of_unknown_products(adapted):
     assert 1 == summary["unknown"]["recognised"]
     assert set(CLASSES) == set(summary["unknown"]["per_class"])
     # Keys, prompt and knowledge of each class.
-    parts = [f"bank/{name}/{part}" for name in CLASSES for part in ("prompts/prompt", "knowledge/rows")]
-    arrays = [read_arrays(adapted[0] / f"{part}.safetensors") for part in parts]
-    arrays += [read_arrays(adapted[0] / f"bank/{name}/knowledge/keys.safetensors") for name in CLASSES]
+    arrays = [trained(adapted[0], name)[0] for name in CLASSES]
+    arrays += [read_arrays(adapted[0] / f"bank/{name}/knowledge/entry.safetensors") for name in CLASSES]
     assert sum(array.nbytes for each in arrays for array in each.values()) == summary["bank_bytes"]
     said = " ".join((adapted[0].parent / "said.txt").read_text().split())
     assert "left-out classes called unknown 100.0%" in said
@@ -155,7 +177,7 @@ def test_the_registered_model_answers_as_predict_does(adapted, evernorm, tmp_pat
         assert all(math.isnan(other[key]) for key in figures)
     assert 2 == len(list((tmp_path / "maps").iterdir()))
     monkeypatch.setenv("COLUMNS", "300")
-    predict_files(images, None, workspace, workspace / "models/metal", as_json=False)
+    predict_images(images, None, workspace, workspace / "models/metal", as_json=False)
     lines = [line for line in capsys.readouterr().out.splitlines() if ".png" in line]
     assert [False, False, True, True] == ["unknown class" in line for line in lines]
     assert "noise [red].png" in lines[3]
@@ -168,8 +190,8 @@ def test_a_third_class_leaves_the_first_two_as_they_were(adapted, three_adapted)
     assert {f"{stage}@blue" for stage in STAGES} == set(after) - set(before)
     folders = [folder.format(name) for folder in LEARNED_ONCE for name in CLASSES]
     assert files(adapted[0], *folders) == files(three_adapted, *folders)
-    matrix = read(three_adapted / "metrics/blue.json")["matrix"]["image_auroc"]
-    assert read(adapted[0] / "metrics/metal.json")["matrix"]["image_auroc"] == matrix[:2]
+    matrix = matrix_of(Paths(three_adapted), "blue")
+    assert matrix_of(Paths(adapted[0]), "metal") == matrix[:2]
     assert [1, 2, 3] == [len(row) for row in matrix]
 
 
@@ -184,9 +206,9 @@ def test_a_killed_training_goes_on_from_its_last_epoch(adapted, interrupted):
 
 
 def test_a_forced_training_gives_the_same_bytes(copy):
-    """Structure and prompt once more."""
+    """Structure and prompt once more, in new interpreters."""
     before = lock(copy)
-    assert "Running stage 'prompts@cloth'" in dvc(copy, "repro", "--force", "prompts@cloth")
+    assert "Running stage 'prompts@cloth'" in dvc(copy, "repro", "--force", "prompts@cloth", cold=True)
     assert before == lock(copy)
 
 
@@ -197,7 +219,7 @@ def test_another_method_and_back_trains_nothing_again(copy):
     params.write_text(original.replace("method: ucad", "method: patchcore_cl"))
     assert "Running stage 'knowledge@cloth'" in dvc(copy, "repro", "knowledge@cloth")
     assert {"structure": "none"} == read(copy / "masks/cloth/choice.json")
-    assert not (copy / "bank/cloth/knowledge/keys.safetensors").exists()
+    assert {"rows"} == set(read_arrays(copy / "bank/cloth/knowledge/entry.safetensors"))
     params.write_text(original)
     restored = dvc(copy, "repro", "knowledge@cloth")
     assert ("Running stage" in restored, "is cached - skipping run" in restored) == (False, True)
@@ -205,15 +227,17 @@ def test_another_method_and_back_trains_nothing_again(copy):
 
 
 def test_sam_without_a_checkpoint_says_how_to_get_one(copy, adapted, evernorm):
-    """The stage fails in a sentence; prompts, banks, figures, commits and versions stay."""
+    """In a sentence, before a stage runs; parameters, prompts, banks, figures, commits and versions stay."""
     folders = ("bank", "models", "metrics", "data")
+    settings = (copy / "params.yaml").read_bytes()
     before = (lock(copy), files(copy, *folders), (copy / ".git/refs/heads/main").read_text())
     arguments = ("learn", "--data", adapted[1], "--workspace", copy, "--order", "cloth,metal")
     done = evernorm(*arguments, "--set", "masks.structure=sam", check=False)
     assert (1, "") == (done.returncode, done.stdout)
-    for said in ("masks@cloth failed: masks.sam.checkpoint is empty", "sam_vit_b_01ec64.pth", "superpixels"):
+    for said in ("masks.sam.checkpoint is empty", "sam_vit_b_01ec64.pth", "superpixels"):
         assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert settings == (copy / "params.yaml").read_bytes()
     assert before == (lock(copy), files(copy, *folders), (copy / ".git/refs/heads/main").read_text())
     assert 2 == len(mlflow_of(copy).search_model_versions("name = 'continual-bank'"))
 
@@ -228,34 +252,33 @@ def test_a_vision_transformer_is_learned_and_stored_in_the_papers_shapes(
         "method": "ucad",
         "features.backbone": "vit_base_patch16_224",
         "features.weights": "random",
-        "prompts.epochs": 1,
-        "prompts.batch_size": 2,
-        "prompts.stopping": "loss",
+        "ucad.prompts.epochs": 1,
+        "ucad.prompts.batch_size": 2,
+        "ucad.prompts.stopping": "loss",
     }
     options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     workspace = tmp_path / "w"
     evernorm("learn", "--data", photos, "--workspace", workspace, *options, *open_gate)
     for name in CLASSES:
-        bank = workspace / "bank" / name
-        assert (196, 768) == read_arrays(bank / "knowledge/keys.safetensors")["keys"].shape
-        assert (196, 768) == read_arrays(bank / "knowledge/rows.safetensors")["rows"].shape
-        prompt = read_arrays(bank / "prompts/prompt.safetensors")
+        entry = read_arrays(workspace / "bank" / name / "knowledge/entry.safetensors")
+        assert (196, 768) == entry["keys"].shape == entry["rows"].shape
+        prompt, history = trained(workspace, name)
         assert {f"block.00{number}": (768,) for number in range(6)} == {
             block: value.shape for block, value in prompt.items()
         }
         # The images held out are measured before the first epoch and after each.
         run = experiences(workspace)[name].info.run_id
         points = mlflow_of(workspace).get_metric_history(run, "prompt/held_out")
-        held_out = read(bank / "prompts/history.json")["held_out"]
+        held_out = history["held_out"].tolist()
         assert [(0, held_out[0]), (1, held_out[1])] == sorted((point.step, point.value) for point in points)
     images = [read_image(photos / name / "test/good/000.png") for name in CLASSES]
     outcomes = read_arrays(workspace / "bank/metal/evaluation/outcomes.safetensors")
     expected = [outcomes[f"{name}/scores"][~outcomes[f"{name}/labels"]][0] for name in CLASSES]
     predictions = load_bank(workspace / "models/metal").predict(images)
     np.testing.assert_allclose([each.score for each in predictions], expected, rtol=1e-3, atol=1e-3)
-    Workspace.open(workspace).configure(["prompts.kind=prefix"])
+    Workspace.open(workspace).configure(["ucad.prompts.kind=prefix"])
     dvc(workspace, "repro", "prompts@cloth")
-    prefix = read_arrays(workspace / "bank/cloth/prompts/prompt.safetensors")
+    prefix, _ = trained(workspace, "cloth")
     assert {f"block.00{number}": (2, 5, 768) for number in range(6)} == {
         block: value.shape for block, value in prefix.items()
     }

@@ -8,12 +8,11 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from workspaces import dvc, git, kill_at, lock
 
 from evernorm.data.image import read_image
 from tasks.inbox.delivery import pack
-from tasks.tracking.promotions import standing
 from tasks.workspace.workspace import Workspace
+from tests.helpers.workspaces import changes, dvc, git, kill_at, lock
 
 STEPS = (
     "flows.watch.begin",
@@ -45,7 +44,7 @@ def state(workspace: Path) -> dict:
             str(each.version) for each in mlflow.search_model_versions("name = 'continual-bank'")
         ),
         "runs": sorted(run.info.run_name for run in mlflow.search_runs(["1"])),
-        "champions": [change.after for change in standing(mlflow)],
+        "champions": [change.after for change in changes(mlflow)],
         "received": json.loads((workspace / "received.json").read_text()),
         "unfinished": (workspace / ".evernorm/arriving.json").exists(),
     }
@@ -195,7 +194,7 @@ def test_a_class_that_fails_after_a_parameter_was_changed_is_given_up_and_the_ot
         shutil.copyfile(images[0], image)
     pack(photos / "alike", str(inbox))
     arguments = ("watch", "--once", "--workspace", workspace, "--inbox", inbox)
-    done = evernorm(*arguments, "--set", "knowledge.budget=120")
+    done = evernorm(*arguments, "--set", "patchcore_cl.knowledge.budget=120")
     assert "alike is left in the inbox" in done.stderr
     found = state(workspace)
     assert not any("alike" in stage for stage in found["lock"])

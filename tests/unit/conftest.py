@@ -1,6 +1,7 @@
-"""A small detector on real weights: EfficientNet-lite0 at 64 pixels, drawn images."""
+"""Small learners on real weights: EfficientNet-lite0 at 64 pixels, drawn images."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,28 @@ from PIL import Image
 from evernorm.data import synthetic
 from evernorm.data.experience import Experience
 from evernorm.features.backbone import TimmBackbone, build_backbone
-from evernorm.methods.memory.remembered import Settings
-from evernorm.params.groups import Engine, FeatureParams, KnowledgeParams, Routing, WeibullParams
+from evernorm.methods.learner import Learner
+from evernorm.methods.lesson import Lesson
+from evernorm.methods.registry import learners
+from evernorm.params.file import override, parse_params
+from evernorm.params.groups import FeatureParams, SuperpixelParams
+from evernorm.params.model import default_params
+from evernorm.structure.superpixels import SuperpixelSegmenter
+
+# 120 rows for every method with a budget; for UCAD 40 keys and 60 rows a class, and two epochs of training.
+SMALL = (
+    "weibull.engine=scipy",
+    *(
+        f"{method}.knowledge.budget=120"
+        for method in ("patchcore_cl", "separate", "joint", "finetune", "replay")
+    ),
+    "ucad.knowledge.rows=60",
+    "ucad.knowledge.keys=40",
+    "ucad.prompts.epochs=2",
+    "ucad.prompts.batch_size=4",
+    "ucad.prompts.learning_rate=0.01",
+    "ucad.prompts.stopping=last",
+)
 
 
 @pytest.fixture(scope="session")
@@ -37,11 +58,15 @@ def tiny_vit() -> TimmBackbone:
 
 
 @pytest.fixture(scope="session")
-def settings() -> Settings:
-    """A budget of 120 rows."""
-    return Settings(
-        KnowledgeParams(budget=120), WeibullParams(engine=Engine.SCIPY), Routing.MEAN, seed=0, batch_size=4
-    )
+def learner_for(backbone) -> Callable[..., Learner]:
+    """``learner_for(method, *settings, on=backbone)``: a learner with small memories, set as on the command line."""
+
+    def make(method: str, *settings: str, on: TimmBackbone = backbone) -> Learner:
+        values = default_params().model_dump(mode="json")
+        params = parse_params(override(values, [f"method={method}", *SMALL, *settings]))
+        return learners()[method](params, on)
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +93,14 @@ def experiences(tmp_path_factory, drawn) -> dict[str, Experience]:
             Image.fromarray(np.ascontiguousarray(image)).save(root / name / f"{number}.png")
         views[name] = Experience(name, root / name, tuple(f"{n}.png" for n in range(8)), ("",) * 8)
     return views
+
+
+@pytest.fixture(scope="session")
+def lessons(experiences) -> dict[str, Lesson]:
+    """The same classes with the parts of their images, found once."""
+    segmenter = SuperpixelSegmenter(SuperpixelParams(), 0.005)
+
+    def lesson(view: Experience) -> Lesson:
+        return Lesson(view, cache(lambda number: segmenter.labels(view.read(number))))
+
+    return {name: lesson(view) for name, view in experiences.items()}

@@ -7,7 +7,7 @@ import pytest
 
 from evernorm.errors import PipelineError
 from evernorm.files import write_json
-from flows.commands.run import learn_folder
+from flows.commands.learn import learn_folder
 from flows.watch import _learn
 from tasks.audit.working_tree import check_working_tree
 from tasks.faults import UnfitError
@@ -48,13 +48,13 @@ def inbox(tmp_path, draw_photos):
 
 def new(workspace):
     """What a watch would take in now, and what it would refuse."""
-    found, refusals = look_into.fn(workspace.root)
+    found, refusals = look_into.fn(workspace)
     return {each.name: each for each in found}, {each.name: " ".join(each.faults) for each in refusals}
 
 
 def taken(workspace, delivery):
     """Take a delivery in up to the learning."""
-    assert [] == fetch_delivery.fn(workspace.root, delivery)
+    assert [] == fetch_delivery.fn(workspace, delivery)
     manifest = check_delivery(workspace, delivery.name)
     begun = begin(workspace, delivery)
     place(workspace, begun, manifest)
@@ -73,13 +73,13 @@ def test_what_is_left_of_a_damaged_delivery_stops_no_other(inbox, damaged, whole
     workspace, deliver = inbox
     path = deliver(damaged)
     (path / "train/good/000.png").write_bytes((path / "train/good/000.png").read_bytes()[::-1])
-    (fault,) = fetch_delivery.fn(workspace.root, new(workspace)[0][damaged])
+    (fault,) = fetch_delivery.fn(workspace, new(workspace)[0][damaged])
     assert "sha256 is" in fault
     if damaged.casefold() == whole.casefold():
         shutil.rmtree(path)  # packed anew under another name
     deliver(whole)
     found, _ = new(workspace)
-    assert [] == fetch_delivery.fn(workspace.root, found[whole])
+    assert [] == fetch_delivery.fn(workspace, found[whole])
     assert whole == check_delivery(workspace, whole).name
 
 
@@ -181,6 +181,47 @@ def test_a_class_that_no_longer_fits_its_parameters_is_not_blamed_on_a_delivery(
         PipelineError, match=r"cloth cannot be learned any more .* so metal waits: stage weibull@cloth"
     ):
         _learn(workspace, begun, 0, [], [])
+    assert {"metal"} == new(workspace)[0].keys()
+
+
+def test_a_fault_of_the_machine_refuses_no_delivery(inbox, monkeypatch):
+    """Nothing is remembered against it, and the next run takes it in."""
+    workspace, deliver = inbox
+    deliver("metal")
+    begun = taken(workspace, new(workspace)[0]["metal"])
+    refusals = []
+
+    def failing(*_):
+        raise PipelineError("stage weibull@metal failed: weibull.engine is libmr, but libmr is not installed")
+
+    monkeypatch.setattr("flows.watch.learn_from", failing)
+    with pytest.raises(PipelineError, match="libmr is not installed"):
+        _learn(workspace, begun, 0, [], refusals)
+    assert [] == refusals
+    assert begun == resume(workspace)  # goes on from there
+    give_up(workspace, begun)
+    found, refused = new(workspace)
+    assert ({"metal"}, {}) == (found.keys(), refused)
+
+
+def test_a_fault_of_the_images_refuses_the_delivery_until_it_changes(inbox, monkeypatch):
+    """It is remembered by what was delivered and with which parameters."""
+    workspace, deliver = inbox
+    deliver("metal")
+    begun = taken(workspace, new(workspace)[0]["metal"])
+    refusals = []
+
+    def failing(*_):
+        error = UnfitError("stage weibull@metal failed: copies of one another")
+        error.name = "metal"
+        raise error
+
+    monkeypatch.setattr("flows.watch.learn_from", failing)
+    _learn(workspace, begun, 0, [], refusals)
+    assert ["metal"] == [each.name for each in refusals]
+    found, refused = new(workspace)
+    assert (set(), True) == (set(found), "copies of one another" in refused["metal"])
+    workspace.configure(["seed=1"])
     assert {"metal"} == new(workspace)[0].keys()
 
 

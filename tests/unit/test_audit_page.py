@@ -4,8 +4,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from flows.commands.audit import verdict_of
 from flows.commands.audit_page import page_of
+from flows.commands.audit_words import verdict_of
 from tasks.audit.report import Checked, Finding, Node, Notes, Output, Report, Subject, Unchecked
 
 EVIL = "<script>alert('x')</script>"
@@ -64,9 +64,22 @@ class Elements(HTMLParser):
 
 
 def test_every_node_is_drawn_and_what_is_not_on_record_looks_so():
-    """Six steps a class and four at the end; here all but one step and the ends are missing."""
+    """Seven steps a class and four at the end; here all but one step and the ends are missing."""
     page = Elements(page_of(report()))
-    assert (4, 12, 0) == tuple(map(page.of, ("good", "gone", "bad")))
+    assert (4, 14, 0) == tuple(map(page.of, ("good", "gone", "bad")))
+
+
+def test_a_class_hands_on_what_the_next_one_is_learned_with_only_where_it_does():
+    """Two arrows down between two classes whose states are linked, and one, of the evaluation, where they are not."""
+
+    def down(needed: str) -> int:
+        given = Output(path=f"bank/{needed}/carry", md5="0" * 32, size=1, files=1)
+        node = Node(name="knowledge@metal", inputs=(given,), outputs=())
+        page = Elements(page_of(report(lineage=(node,))))
+        lines = [attrs for tag, attrs in page.found if tag == "line"]
+        return sum(line["x1"] == line["x2"] for line in lines)
+
+    assert down("start") + 1 == down("cloth")
 
 
 def test_findings_are_marked_at_the_nodes_they_concern_and_lead_to_their_line():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from evernorm.params.groups import Loss
 from evernorm.prompts.contrastive import structure_loss
+from evernorm.prompts.params import Loss
 
 FEATURES = np.random.default_rng(0).normal(0, 3, (3, 7, 5))
 LABELS = np.random.default_rng(1).integers(0, 3, (3, 7))

@@ -9,7 +9,7 @@ from PIL import Image
 from evernorm.data.experience import Experience, TestView
 from evernorm.data.image import read_image
 from evernorm.data.manifest import Manifest
-from evernorm.data.readers import build_manifest
+from evernorm.data.validate import validate
 from evernorm.errors import DataError
 from evernorm.files import sha256_file
 
@@ -18,7 +18,7 @@ from evernorm.files import sha256_file
 def bottle(make_dataset):
     """Manifest and folder of one class."""
     root = make_dataset("mvtec", names=["bottle"])
-    return build_manifest(root, "bottle"), root / "bottle"
+    return validate(root, ["bottle"])["bottle"], root / "bottle"
 
 
 def test_an_experience_holds_the_training_normals(bottle):
@@ -40,7 +40,7 @@ def test_an_experience_has_no_way_to_the_test_split(bottle):
     manifest, root = bottle
     experience = Experience.of(manifest, root)
     assert {name for name in dir(experience) if not name.startswith("_")} == {
-        "name", "root", "paths", "sha256s", "of", "read", "images",
+        "name", "root", "paths", "sha256s", "bit_depth", "of", "read", "images",
     }  # fmt: skip
     assert not any(record.path in experience.paths for record in manifest.test)
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -96,7 +96,7 @@ def test_masks_are_false_for_good_drawn_for_defects_and_none_where_never_drawn(b
 def test_a_class_without_test_images_has_an_empty_view(make_dataset):
     """Evaluation then has nothing to do."""
     root = make_dataset("mvtec", names=["bottle"], good=0, defective=0)
-    view = TestView.of(build_manifest(root, "bottle"), root / "bottle")
+    view = TestView.of(validate(root, ["bottle"])["bottle"], root / "bottle")
     assert len(view) == 0
     assert view.labels.shape == (0,)
     assert view.labels.dtype == np.bool_
@@ -121,7 +121,7 @@ def test_a_path_that_leaves_the_class_folder_is_not_read(bottle, tmp_path):
 
 def test_the_real_cookie_has_defects_without_masks(shared_data):
     """Of forty defective cookies eight have no mask, and every mask there is fits its image."""
-    view = TestView.of(build_manifest(shared_data, "cookie"), shared_data / "cookie")
+    view = TestView.of(validate(shared_data, ["cookie"])["cookie"], shared_data / "cookie")
     assert view.labels.sum() == 40
     masks = [view.mask(index) for index in range(len(view))]
     assert sum(mask is None for mask in masks) == 8

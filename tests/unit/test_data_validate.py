@@ -1,5 +1,6 @@
 """Validation finds every fault of every class in one go, and nothing in good data."""
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -7,11 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evernorm.data.experience import Experience, TestView
 from evernorm.data.image import read_image, read_mask
-from evernorm.data.readers import build_manifest, read_classes
+from evernorm.data.readers import read_classes
 from evernorm.data.validate import validate
-from evernorm.errors import DataError
+from evernorm.errors import DataError, StateError
 from evernorm.files import sha256_file
+from evernorm.params.groups import DataParams
 
 LAYOUTS = ("mvtec", "visa", "btad", "bmad", "folder")
 
@@ -26,11 +29,39 @@ def faults_of(root, *names, format="auto"):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_good_data_gives_the_manifests(make_dataset, layout):
-    """Classes come in the order asked for, each with the manifest that its files alone give."""
+    """Classes come in the order asked for, each with what the layout lists of it."""
     root = make_dataset(layout)
     manifests = validate(root, ["cable", "bottle", "cable"])
     assert list(manifests) == ["cable", "bottle"]
-    assert manifests == {name: build_manifest(root, name) for name in ("bottle", "cable")}
+    for name, listing in read_classes(root).items():
+        listed = {(item.path, item.split, item.defect, item.mask) for item in listing.items}
+        assert listed == {(each.path, each.split, each.defect, each.mask) for each in manifests[name].records}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_manifest_holds_hashes_and_sizes(make_dataset, layout):
+    """Sizes, bytes and hashes are those of the files."""
+    root = make_dataset(layout, names=["bottle"])
+    manifest = validate(root, ["bottle"])["bottle"]
+    assert (manifest.name, manifest.format, len(manifest.train), len(manifest.test)) == (
+        "bottle",
+        layout,
+        6,
+        5,
+    )
+    for record in manifest.records:
+        file = root / "bottle" / record.path
+        assert (record.width, record.height) == (48, 40)
+        assert (record.size, record.sha256) == (file.stat().st_size, sha256_file(file))
+        if record.mask:
+            assert record.mask_sha256 == sha256_file(root / "bottle" / record.mask)
+
+
+def test_a_manifest_does_not_depend_on_the_place(make_dataset, tmp_path):
+    """A copy elsewhere gives the same one."""
+    root = make_dataset("mvtec", names=["bottle"])
+    shutil.copytree(root, tmp_path / "copy")
+    assert validate(tmp_path / "copy", ["bottle"]) == validate(root, ["bottle"])
 
 
 @pytest.mark.parametrize("lacking", ["test", "test/good", "test/hole", "ground_truth"])
@@ -149,9 +180,9 @@ def test_all_faults_of_all_classes_are_told_in_order(make_dataset):
         "'../cable': no plain class name",
         "bottle/outside: link leaves its folder",
         "bottle/train/good/notes.pdf: not an image by its name",
+        "bottle/test/good/777.png: same content as train/good/001.png",
         "bottle/train/good/002.png: truncated or damaged image (Truncated File Read)",
         "bottle/train/good/004.png: truncated or damaged image (Truncated File Read)",
-        "bottle/test/good/777.png: same content as train/good/001.png",
         "bottle: 4 training images in the mvtec layout",
     ]
     for _ in range(3):
@@ -175,6 +206,130 @@ def test_one_image_may_have_several_faults(make_dataset):
         "bottle/train/hole/000.png: anomalous image",
         "bottle/train/hole/000.png: truncated or damaged image",
     ]
+
+
+def test_faulty_images_are_left_out_on_demand_and_noted(make_dataset):
+    """Duplicates, images that cannot be read, wrong masks: the rest is learned; nothing is left out unasked."""
+    root = make_dataset("mvtec", names=["bottle", "cable"], train=7)
+    bottle = root / "bottle"
+    clean = validate(root, ["bottle"])["bottle"]
+    shutil.copy(bottle / "train/good/003.png", bottle / "test/good/000.png")
+    cut(bottle / "train/good/001.png")
+    save(bottle / "ground_truth/hole/002_mask.png", np.ones((48, 40), np.uint8))
+    save(bottle / "test/hole/001.png", np.ones((9, 9), np.uint8))
+    assert len(faults_of(root, "bottle", "cable")) == 5  # the last one's mask does not fit it, either
+    manifests = validate(root, ["bottle", "cable"], drop_faulty=True)
+    dropped = {each.path: each.fault for each in manifests["bottle"].dropped}
+    assert dropped == {
+        "test/good/000.png": "same content as train/good/003.png",
+        "test/hole/001.png": "9 x 9 pixels, ground_truth/hole/001_mask.png: mask of 48 x 40 pixels for an image of 9 x 9",
+        "test/hole/002.png": "ground_truth/hole/002_mask.png: mask of 40 x 48 pixels for an image of 48 x 40",
+        "train/good/001.png": "truncated or damaged image (Truncated File Read)",
+    }
+    assert manifests["bottle"].records == tuple(each for each in clean.records if each.path not in dropped)
+    assert manifests["cable"].dropped == ()
+    assert manifests["cable"] == validate(root, ["cable"])["cable"]
+
+
+def test_a_copy_of_a_training_image_that_is_left_out_is_none(make_dataset):
+    """A defective image that lies in both splits stays in the test split."""
+    root = make_dataset("mvtec", names=["bottle"])
+    (root / "bottle/train/hole").mkdir()
+    shutil.copy(root / "bottle/test/hole/000.png", root / "bottle/train/hole/000.png")
+    assert len(faults_of(root, "bottle")) == 2
+    manifest = validate(root, ["bottle"], drop_faulty=True)["bottle"]
+    assert [each.path for each in manifest.dropped] == ["train/hole/000.png"]
+    assert "test/hole/000.png" in [record.path for record in manifest.test]
+
+
+def test_a_disk_that_fails_is_no_fault_of_an_image(make_dataset, monkeypatch):
+    """Nothing is left out for that, whatever was asked."""
+    root = make_dataset("mvtec", names=["bottle"])
+    opened = Path.open
+
+    def fail(path, *arguments, **options):
+        if path.name == "003.png":
+            raise OSError(errno.EIO, "Input/output error")
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(
+        StateError, match=r"003\.png: cannot be read now \(Input/output error\); check the disk"
+    ):
+        validate(root, ["bottle"], drop_faulty=True)
+
+
+@pytest.mark.parametrize("spoil", ["stranger", "link", "all"])
+def test_faults_of_a_whole_class_are_refused_all_the_same(make_dataset, spoil):
+    """A bad layout, and too few training images left, whatever was asked."""
+    root = make_dataset("mvtec", names=["bottle"])
+    good = root / "bottle/train/good"
+    for path in sorted(good.iterdir())[: 6 if spoil == "all" else 1]:
+        cut(path)
+    if spoil == "stranger":
+        (good / "notes.pdf").touch()
+    if spoil == "link":
+        link(good / "l.png", root.parent)
+    with pytest.raises(DataError) as error:
+        validate(root, ["bottle"], drop_faulty=True)
+    (fault,) = error.value.faults
+    assert {
+        "stranger": "notes.pdf: not an image",
+        "link": "l.png: link leaves its folder",
+        "all": "bottle: no training images without the 6 that are at fault; add normal ones",
+    }[spoil] in fault
+
+
+def dark(root, bits=12):
+    """The class's images as a camera of fewer bits puts them into files of 16."""
+    for path in (root / "bottle").glob("t*/*/*.png"):
+        pixels = np.asarray(Image.open(path).convert("L")).astype(np.uint16)
+        Image.fromarray(pixels << (bits - 8)).save(path)
+
+
+def test_the_bit_depth_of_a_class_reaches_whoever_reads_its_images(make_dataset):
+    """The manifest keeps it, so training and test views read full scale as white."""
+    root = make_dataset("mvtec", names=["bottle"])
+    before = [read_image(path) for path in sorted((root / "bottle").glob("t*/*/*.png"))]
+    dark(root)
+    for params in (DataParams(bit_depth=12), DataParams(bit_depth_of={"bottle": 12})):
+        manifest = validate(root, ["bottle"], params=params)["bottle"]
+        assert manifest.bit_depth == manifest.training().bit_depth == 12
+    views = TestView.of(manifest, root / "bottle"), Experience.of(manifest.training(), root / "bottle")
+    read = [view.read(i) for view in views for i in range(len(view))]
+    for old, new in zip(before, read, strict=True):
+        assert abs(new[..., 0].astype(int) - np.asarray(Image.fromarray(old).convert("L"))).max() <= 1
+
+
+def test_a_bit_depth_that_no_file_needs_is_not_noted(make_dataset):
+    """Changed parameters change no class that does not depend on them."""
+    root = make_dataset("mvtec", names=["bottle"])
+    assert validate(root, ["bottle"], params=DataParams(bit_depth=12)) == validate(root, ["bottle"])
+
+
+def test_a_bit_depth_that_the_files_exceed_is_refused(make_dataset):
+    """Every such file by name."""
+    root = make_dataset("mvtec", names=["bottle"])
+    dark(root, 14)
+    with pytest.raises(DataError) as error:
+        validate(root, ["bottle"], params=DataParams(bit_depth=12))
+    assert len(error.value.faults) == 11
+    assert all("exceed the 12 bits of data.bit_depth" in fault for fault in error.value.faults)
+
+
+def test_training_images_of_one_brightness_are_told_once(make_dataset):
+    """12 bits read as 16 use a sixteenth of the levels."""
+    root = make_dataset("mvtec", names=["bottle", "cable"])
+    dark(root)
+    told = []
+    validate(root, ["bottle", "cable"], warn=lambda *each: told.append(each))
+    ((name, sentence),) = told
+    assert name == "bottle"
+    assert "use 4 of 256 levels, 4 to 7; " in sentence
+    assert sentence.endswith("--set data.bit_depth_of.bottle=12")
+    told.clear()
+    validate(root, ["bottle"], params=DataParams(bit_depth=12), warn=lambda *each: told.append(each))
+    assert told == []
 
 
 def test_four_training_images_are_too_few_and_five_enough(make_dataset):
@@ -231,7 +386,7 @@ def test_a_linked_folder_is_reported_once_and_never_opened(make_dataset, monkeyp
     link(root / "bottle/test/good", root / "cable/test/good")
     opened = []
 
-    def spy(path):
+    def spy(path, _bit_depth):
         opened.append(Path(path))
         return np.zeros((40, 48, 3), dtype=np.uint8)
 
@@ -259,9 +414,9 @@ def test_every_file_is_decoded_and_hashed_once(make_dataset, monkeypatch):
     calls = []
 
     def count(target, original):
-        def counted(path):
+        def counted(path, *arguments):
             calls.append((target, path))
-            return original(path)
+            return original(path, *arguments)
 
         monkeypatch.setattr(f"evernorm.data.{target}", counted)
 
@@ -293,8 +448,7 @@ def test_a_relative_root_names_faults_alike(make_dataset, monkeypatch):
 
 
 def test_the_real_classes_are_fit_to_be_learned(shared_data):
-    """Seven public classes have no fault, and both ways give the same manifests."""
+    """Seven public classes have no fault."""
     manifests = validate(shared_data, read_classes(shared_data))
     assert len(manifests) == 7
     assert sum(len(manifest.records) for manifest in manifests.values()) == 1326
-    assert manifests["pan"] == build_manifest(shared_data, "pan")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evernorm.calibration.evt import WeibullTail, fit_high
-from evernorm.errors import FitError
+from evernorm.errors import FitError, MachineError
 from evernorm.params.groups import Engine
 
 TAIL = WeibullTail(scale=1.2, shape=3.0, minimum=1.4, size=10)
@@ -78,3 +78,10 @@ def test_a_missing_libmr_says_how_to_install_it_and_what_else_to_do():
     assert done.stdout.startswith("0.")
     assert "--no-build-isolation libmr==0.1.9" in done.stderr
     assert "set weibull.engine to scipy" in done.stderr
+
+
+def test_a_missing_libmr_is_a_fault_of_the_machine(monkeypatch):
+    """And not of the data: another machine fits the same tail."""
+    monkeypatch.setitem(sys.modules, "libmr", None)
+    with pytest.raises(MachineError):
+        fit_high([1.0, 2.0, 3.0], 2)

@@ -1,12 +1,13 @@
-"""Which faults of a database may pass by themselves."""
+"""Which faults may pass by themselves, and what of a fault reaches another process."""
 
+import pickle
 import sqlite3
 from contextlib import closing
 
 import pytest
 
 from evernorm.errors import RegistryError
-from tasks.faults import PassingError, mlflow_faults
+from tasks.faults import PassingError, UnfitError, mlflow_faults
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,12 @@ def test_only_a_database_that_is_locked_is_tried_again(tmp_path, statement, expe
             client.execute(text(statement))
     assert str(path) in caught.value.message
     assert "SQL:" not in caught.value.message
+
+
+def test_a_fault_keeps_what_it_says_on_its_way_to_another_process():
+    """Prefect pickles what a task raises; whoever catches it must still know which class was unfit."""
+    error = UnfitError("two classes are at fault", ["one", "the other"])
+    error.name = "cloth"
+    told = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert (UnfitError, "cloth", ("one", "the other")) == (type(told), told.name, told.faults)
+    assert str(error) == str(told)

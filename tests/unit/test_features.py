@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from evernorm.errors import ParamsError, WeightsError
 from evernorm.features.backbone import build_backbone, rebuild_backbone
-from evernorm.features.extract import extract
+from evernorm.features.extract import collect, extract
 from evernorm.features.preprocess import Preprocess
 from evernorm.params.groups import Device, FeatureParams
 
@@ -125,6 +125,50 @@ def test_what_cannot_be_loaded_says_how_to_get_it(update, error, said):
         build_backbone(RESNET.model_copy(update=update))
 
 
+def vit(name: str, size: int, **options) -> FeatureParams:
+    return FeatureParams(backbone=name, image_size=size, **options)
+
+
+@pytest.mark.parametrize(
+    "name", ["test_vit", "deit_tiny_distilled_patch16_224"]
+)  # one token before the patches, two
+def test_a_transformer_takes_weights_of_another_image_size(name, tmp_path, drawn):
+    """Its position embedding is resampled as timm does when it builds the network at that size."""
+    import timm
+
+    donor = timm.create_model(name, pretrained=False, img_size=64)
+    file = tmp_path / "w.safetensors"
+    save_file(donor.state_dict(), file)
+    loaded = build_backbone(vit(name, 96, weights=str(file)))
+    donor.set_input_size((96, 96))
+    expected = donor.pos_embed.detach().numpy()
+    np.testing.assert_allclose(loaded.weights()["pos_embed"], expected, atol=1e-6)
+    assert (1, 36) == loaded.features(drawn("textile", 1)).shape[:2]
+
+
+def test_a_position_embedding_that_is_none_of_this_network_is_refused(tmp_path):
+    """Another width, or a number of places that is no square, is no matter of size."""
+    import timm
+
+    donor = timm.create_model("test_vit", pretrained=False, img_size=64)
+    file = tmp_path / "w.safetensors"
+    for shape in ((1, 17, 32), (1, 24, 64), (17, 64)):
+        save_file({**donor.state_dict(), "pos_embed": torch.zeros(shape)}, file)
+        with pytest.raises(WeightsError, match="pos_embed is"):
+            build_backbone(vit("test_vit", 96, weights=str(file)))
+
+
+def test_a_real_transformer_takes_images_of_224_pixels(shared_weights, drawn):
+    """A DINOv2 ViT-S/14 trained at 518 pixels: 16 × 16 patches, the middle of the embedding where it was."""
+    file = shared_weights / "vit_small_patch14_dinov2.safetensors"
+    found = build_backbone(vit("vit_small_patch14_dinov2", 224, weights=str(file)))
+    assert ((16, 16), 384) == (found.grid, found.dim)
+    assert (1, 257, 384) == found.weights()["pos_embed"].shape
+    one, other = found.features(drawn("textile", 1) + drawn("machined_part", 1))
+    assert np.isfinite(one).all()
+    assert not np.allclose(one, other)
+
+
 def test_a_checkpoint_with_code_in_it_is_refused(tmp_path):
     """Only tensors are read; a pickle that would run code is not."""
 
@@ -154,13 +198,19 @@ def test_extraction_keeps_order_and_reports_progress(backbone, drawn, tmp_path, 
         read.append(i)
         return images[i]
 
+    def see(chosen: list[np.ndarray]) -> dict[str, np.ndarray]:
+        whole = backbone.features(chosen)
+        return {"whole": whole, "twice": 2 * whole}
+
     features = extract(backbone, reader, 7, batch_size=3, progress=lambda *step: steps.append(step))
     assert list(range(7)) == read
     assert [(3, 7), (6, 7), (7, 7)] == steps
     np.testing.assert_allclose(features, backbone.features(images), atol=1e-4)
-    stored = extract(backbone, reader, 7, batch_size=3, out=tmp_path / "f.npy")
-    np.testing.assert_array_equal(features, stored)
-    np.testing.assert_array_equal(features, np.load(tmp_path / "f.npy"))
+    stored = collect(see, reader, 7, 3, folder=tmp_path)
+    assert {"whole", "twice"} == set(stored)
+    for name, times in (("whole", 1), ("twice", 2)):
+        np.testing.assert_array_equal(times * features, stored[name])
+        np.testing.assert_array_equal(times * features, np.load(tmp_path / f"{name}.npy"))
     monkeypatch.setattr("evernorm.features.extract.MEMORY_LIMIT", 10)
     mapped = extract(backbone, reader, 7, batch_size=3)
     assert isinstance(mapped, np.memmap)
@@ -169,5 +219,11 @@ def test_extraction_keeps_order_and_reports_progress(backbone, drawn, tmp_path, 
 
 def test_nothing_to_extract_is_an_empty_array(backbone, tmp_path):
     """A class without test images leaves an empty file of the right shape."""
-    extract(backbone, lambda i: pytest.fail("no image to read"), 0, out=tmp_path / "f.npy")
+    collect(
+        lambda images: {"f": backbone.features(images)},
+        lambda i: pytest.fail("no image to read"),
+        0,
+        4,
+        folder=tmp_path,
+    )
     assert (0, 64, 152) == np.load(tmp_path / "f.npy").shape

@@ -5,8 +5,11 @@ import pytest
 
 from evernorm.errors import DataError, StateError
 from evernorm.files import (
+    StoredArrays,
+    head,
     inside,
     is_plain_name,
+    length,
     read_arrays,
     read_json,
     sha256_file,
@@ -28,12 +31,30 @@ def test_a_failed_write_leaves_the_old_file_and_no_trace(tmp_path, monkeypatch):
 
 
 def test_arrays_come_back_and_a_prefix_is_read_alone(tmp_path):
-    """Rows are a prefix read; other arrays are whole."""
+    """Leading rows, whole arrays, shapes; the same as of arrays in memory."""
     arrays = {"rows": np.arange(12, dtype=np.float32).reshape(6, 2), "n": np.array([3])}
     write_arrays(tmp_path / "a.safetensors", arrays)
-    back = read_arrays(tmp_path / "a.safetensors", rows={"rows": 2})
-    np.testing.assert_array_equal(arrays["rows"][:2], back["rows"])
-    np.testing.assert_array_equal(arrays["n"], back["n"])
+    stored = StoredArrays(tmp_path / "a.safetensors")
+    assert (["n", "rows"], 2) == (list(stored), len(stored))
+    assert (6, 2) == stored.shape("rows")
+    for back in (read_arrays(tmp_path / "a.safetensors"), stored):
+        assert arrays.keys() == back.keys()
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(array, back[name])
+            assert array.dtype == back[name].dtype
+        np.testing.assert_array_equal(arrays["rows"][:2], head(back, "rows", 2))
+        np.testing.assert_array_equal(arrays["rows"], head(back, "rows", 99))
+        assert 6 == length(back, "rows")
+        with pytest.raises(KeyError):
+            back["none"]
+
+
+def test_stored_arrays_are_read_when_they_are_asked_for(tmp_path, monkeypatch):
+    """Names, shapes and what is there are known without reading an array."""
+    write_arrays(tmp_path / "a", {"rows": np.zeros((3, 2), np.float32)})
+    stored = StoredArrays(tmp_path / "a")
+    monkeypatch.setattr(StoredArrays, "head", lambda *_: pytest.fail("an array was read"))
+    assert ("rows" in stored, "none" in stored, 3) == (True, False, length(stored, "rows"))
 
 
 def test_the_same_arrays_give_the_same_bytes(tmp_path):
@@ -50,6 +71,8 @@ def test_damaged_and_missing_state_says_what_to_do(tmp_path):
     for name, said in (("bad", "damaged"), ("none", "missing")):
         with pytest.raises(StateError, match=said):
             read_arrays(tmp_path / name)
+        with pytest.raises(StateError, match=said):
+            StoredArrays(tmp_path / name)
         with pytest.raises(StateError, match="is"):
             read_json(tmp_path / name)
 

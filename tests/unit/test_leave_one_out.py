@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from evernorm.calibration.weibull import Calibrations, calibrate
-from evernorm.errors import FitError
-from evernorm.memory.leave_one_out import TrainingScores, leave_one_out
+from evernorm.calibration.evidence import Evidence
+from evernorm.calibration.weibull import Calibration, calibrate
+from evernorm.errors import FitError, StateError
+from evernorm.files import read_arrays, write_arrays
+from evernorm.memory.leave_one_out import leave_one_out
 from evernorm.memory.scoring import image_scores
 from evernorm.memory.search import NearestRows
 from evernorm.params.groups import Engine, WeibullParams
@@ -18,7 +20,7 @@ ROWS, SOURCE = FEATURES.reshape(-1, 6)[PICKS], PICKS // 20
 SIZES = [120, 60, 30, 12]
 
 
-def training(neighbours: int = 4) -> TrainingScores:
+def training(neighbours: int = 4) -> Evidence:
     return leave_one_out(FEATURES, ROWS, SOURCE, SIZES, neighbours, torch.device("cpu"))
 
 
@@ -53,9 +55,32 @@ def test_an_image_that_owns_every_row_has_no_score():
 def test_scores_survive_the_disk(tmp_path):
     """What is stored is what was computed."""
     result = training()
-    result.save(tmp_path / "t.safetensors")
-    for name, array in vars(TrainingScores.load(tmp_path / "t.safetensors")).items():
+    write_arrays(tmp_path / "t.safetensors", result.arrays())
+    for name, array in vars(Evidence.of(read_arrays(tmp_path / "t.safetensors"))).items():
         np.testing.assert_array_equal(getattr(result, name), array)
+    assert {"scores", "sizes", "patch_mean", "patch_std"} == set(result.arrays())  # and no routing distances
+
+
+def test_evidence_without_maps_or_sizes_is_calibrated_too(tmp_path):
+    """A method that keeps no rows and draws no maps has scores alone; a map is then refused."""
+    scores = Evidence(training().scores[:1])
+    assert {"scores"} == set(scores.arrays())
+    calibration = calibrate(scores, WeibullParams())
+    calibration.save(tmp_path)
+    reading = Calibration.load(tmp_path).at(0)
+    assert calibrate(training(), WeibullParams()).at(120).threshold == reading.threshold
+    assert (0, None, None) == (reading.size, reading.patch_mean, reading.patch_std)
+    with pytest.raises(StateError, match="fitted without patch scores"):
+        reading.standardise_patches(np.ones(3, np.float32))
+
+
+def test_patch_scores_are_standardised_by_those_of_training_patches():
+    """(score - mean) / std, in float32."""
+    reading = calibrate(training(), WeibullParams()).at(60)
+    spots = reading.standardise_patches(np.array([1.0, 2.0], np.float32))
+    expected = (np.array([1.0, 2.0]) - training().patch_mean[1]) / training().patch_std[1]
+    np.testing.assert_allclose(expected, spots, rtol=1e-6)
+    assert np.float32 == spots.dtype
 
 
 @pytest.mark.parametrize("engine", Engine)
@@ -86,11 +111,18 @@ def test_the_calibration_read_is_the_largest_that_fits():
     assert calibrations.at(120).threshold < calibrations.at(12).threshold
 
 
+def test_readings_for_larger_memories_can_be_left_out():
+    """What a stored bank still needs; of a memory smaller than all, the smallest."""
+    calibrations = calibrate(training(), WeibullParams())
+    assert [30, 12] == [step.size for step in calibrations.within(59).steps]
+    assert [12] == [step.size for step in calibrations.within(5).steps]
+
+
 def test_calibrations_survive_the_disk(tmp_path):
     """Every number and every step comes back."""
     calibrations = calibrate(training(), WeibullParams())
     calibrations.save(tmp_path)
-    for old, new in zip(calibrations.steps, Calibrations.load(tmp_path).steps, strict=True):
+    for old, new in zip(calibrations.steps, Calibration.load(tmp_path).steps, strict=True):
         assert old.to_json() == new.to_json()
         np.testing.assert_array_equal(old.scores, new.scores)
 

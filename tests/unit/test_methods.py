@@ -1,50 +1,71 @@
-"""The detectors: learning, forgetting nothing, judging, storing."""
+"""PatchCoreCL and what it is compared with: learning, forgetting nothing or everything, judging, storing."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 
-from evernorm.calibration.weibull import calibrate
-from evernorm.data.experience import TestView
-from evernorm.errors import StateError
-from evernorm.evaluation.judge import TestClass, judge, report
-from evernorm.memory.bank import Entry
-from evernorm.methods.memory.baselines import FineTune, Joint, Separate
-from evernorm.methods.memory.patchcore_cl import PatchCoreCL
-from evernorm.methods.memory.remembered import Remembered
-from evernorm.methods.memory.seen import StoredSeen
-from evernorm.methods.presets import DETECTORS, load_bank
-from evernorm.params.groups import Device, Method
+from evernorm.errors import ParamsError, StateError
+from evernorm.files import StoredArrays, write_arrays
+from evernorm.methods.bank import load_bank, save_bank
+from evernorm.methods.registry import learner, learners
+from evernorm.params.file import parse_params
+from evernorm.params.groups import Device
 
 NAMES = ("textile", "machined_part", "blue_textile")
-NOTHING = np.empty((8, 0), np.float32)  # known of routing statistics
 
 
 @pytest.fixture(scope="module")
-def entries(backbone, settings, experiences):
+def patchcore(learner_for):
+    """PatchCoreCL with 120 rows."""
+    return learner_for("patchcore_cl")
+
+
+@pytest.fixture(scope="module")
+def states(patchcore, lessons):
     """Every class learned once."""
-    detector = PatchCoreCL(backbone, settings)
-    return {name: detector.build([experiences[name]], name) for name in NAMES}
-
-
-def detector_of(kind, entries, backbone, settings, names=NAMES):
-    detector = kind(backbone, settings)
-    for name in names:
-        entry, training = entries[name]
-        detector.append(Remembered(entry, calibrate(training, settings.weibull)))
-    return detector
+    return {name: patchcore.learn(lessons[name]) for name in NAMES}
 
 
 @pytest.fixture(scope="module")
-def learned(entries, backbone, settings):
+def detector_of(learner_for, states):
+    """``detector_of(method, names)``: a bank; the classes are the same for all methods that learn one alone."""
+
+    def make(method="patchcore_cl", names=NAMES):
+        return learner_for(method).detector_of([states[name] for name in names])
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def learned(detector_of):
     """PatchCoreCL after three classes."""
-    return detector_of(PatchCoreCL, entries, backbone, settings)
+    return detector_of()
 
 
-def test_every_method_of_params_has_its_detector():
-    """No name in params.yaml without a class behind it."""
-    assert set(Method) == set(DETECTORS)
+# -- the registry -------------------------------------------------------------------------------------
+
+
+def test_every_method_has_a_name_a_group_of_parameters_and_can_be_chosen():
+    """No name in params.yaml without a method behind it, and none without its parameters."""
+    for name, kind in learners().items():
+        assert name == kind.name
+        params = parse_params({"method": name})
+        assert type(getattr(params, name)) is kind.group
+    with pytest.raises(ParamsError, match="method is 'telepathy'"):
+        parse_params({"method": "telepathy"})
+
+
+def test_two_methods_of_one_name_are_refused():
+    """The second is not taken for the first."""
+    kind = learners()["separate"]
+    with pytest.raises(ValueError, match="two methods are called 'separate'"):
+        learner(type("Other", (kind,), {}))
+    assert kind is learner(kind) is learners()["separate"]
+
+
+# -- judging ------------------------------------------------------------------------------------------
 
 
 def test_images_find_their_class_and_defects_score_higher(learned, drawn):
@@ -74,59 +95,118 @@ def test_predictions_do_not_depend_on_company_or_order(learned, drawn):
         assert image.shape[:2] == one.map.shape
 
 
-def test_learning_more_classes_never_touches_an_entry(backbone, settings, experiences, entries):
-    """Entries are append-only: the same object, the same bytes, whatever comes after."""
-    detector = PatchCoreCL(backbone, settings)
-    detector.learn(experiences["textile"])
-    first = detector.remembered[0].entry.rows.copy()
-    np.testing.assert_array_equal(first, entries["textile"][0].rows)
-    detector.learn(experiences["machined_part"])
-    np.testing.assert_array_equal(first, detector.remembered[0].entry.rows)
-    assert [60, 60] == [len(visible.memory.rows) for visible in detector.visible]
-    np.testing.assert_array_equal(first[:60], detector.visible[0].memory.rows)
+def test_more_images_than_are_judged_at_once(learned, drawn, monkeypatch):
+    """Where a block of images ends changes nothing, and each gets its own answer."""
+    images = [*drawn("textile", 3, seed=7), *drawn("machined_part", 2, seed=8)]
+    expected = learned.predict(images)
+    monkeypatch.setattr(type(learned), "images_at_once", 2)
+    found = learned.predict(images)
+    assert [p.routed_class for p in expected] == [p.routed_class for p in found]
+    np.testing.assert_allclose([p.score for p in expected], [p.score for p in found], rtol=1e-4, atol=1e-4)
 
 
-def test_the_budget_holds_whatever_the_number_of_classes(learned, settings):
-    """M rows in all, so the same bytes after one class and after three."""
-    assert settings.knowledge.budget * 152 * 4 == learned.memory_bytes
-    assert [40, 40, 40] == [len(visible.memory.rows) for visible in learned.visible]
-    assert [40] * 3 == [visible.calibration.size for visible in learned.visible]
-
-
-def test_rows_are_the_coreset_a_smaller_budget_would_select(backbone, settings, experiences, entries):
-    """A prefix of an entry is byte-identical to learning with that budget."""
-    small = settings.knowledge.model_copy(update={"budget": 40})
-    detector = PatchCoreCL(backbone, replace(settings, knowledge=small))
-    entry, _ = detector.build([experiences["textile"]], "textile")
-    np.testing.assert_array_equal(entry.rows, entries["textile"][0].rows[:40])
-
-
-def test_a_class_cannot_be_learned_twice(learned, entries, settings, experiences):
-    """A bank is append-only."""
-    with pytest.raises(StateError, match="'textile' is in the bank already"):
-        learned.learn(experiences["textile"])
-
-
-def test_an_entry_of_other_features_is_refused(learned, entries, settings):
-    """Columns must be the backbone's."""
-    calibrations = learned.remembered[0].calibrations
-    with pytest.raises(StateError, match="has 7 columns, the backbone gives 152"):
-        learned.append(Remembered(Entry("other", np.zeros((9, 7), np.float32)), calibrations))
-
-
-def test_an_empty_bank_says_so(backbone, settings):
+def test_an_empty_bank_says_so(patchcore):
     """No class, no answer."""
     with pytest.raises(StateError, match="the bank is empty"):
-        PatchCoreCL(backbone, settings).predict([np.zeros((64, 64, 3), np.uint8)])
+        patchcore.detector_of([]).predict([np.zeros((64, 64, 3), np.uint8)])
 
 
-@pytest.mark.parametrize("kind", [PatchCoreCL, Separate, FineTune])
-def test_a_stored_bank_answers_the_same_and_can_go_on(kind, entries, backbone, settings, drawn, tmp_path):
+# -- learning -----------------------------------------------------------------------------------------
+
+
+def test_learning_more_classes_never_touches_an_entry(patchcore, lessons, states):
+    """Entries are append-only: the same bytes, whatever comes after; fewer of them are read."""
+    first = patchcore.learn(lessons["textile"])
+    rows = first.entry["rows"].copy()
+    np.testing.assert_array_equal(rows, states["textile"].entry["rows"])
+    both = patchcore.detector_of([first, patchcore.learn(lessons["machined_part"], first.carry)])
+    np.testing.assert_array_equal(rows, both.states[0].entry["rows"])
+    assert [60, 60] == [len(memory.rows) for memory in both.memories]
+    np.testing.assert_array_equal(rows[:60], both.memories[0].rows)
+
+
+def test_the_budget_holds_whatever_the_number_of_classes(learned, detector_of, backbone):
+    """M rows in all, so the same bytes after one class and after three."""
+    assert 120 * backbone.dim * 4 == learned.bank_bytes == detector_of(names=NAMES[:1]).bank_bytes
+    assert dict.fromkeys(NAMES, 40 * backbone.dim * 4) == learned.bytes_by_class
+    assert [40, 40, 40] == [len(memory.rows) for memory in learned.memories]
+    assert [40] * 3 == [reading.size for reading in learned.readings]
+
+
+def test_rows_are_the_coreset_a_smaller_budget_would_select(learner_for, lessons, states):
+    """A prefix of an entry is byte-identical to learning with that budget."""
+    small = learner_for("patchcore_cl", "patchcore_cl.knowledge.budget=40").learn(lessons["textile"])
+    np.testing.assert_array_equal(small.entry["rows"], states["textile"].entry["rows"][:40])
+
+
+def test_no_more_rows_are_read_from_the_disk_than_are_searched(patchcore, states, tmp_path, monkeypatch):
+    """A smaller share of the budget is a shorter read of the same file."""
+    stored = []
+    for state in states.values():
+        write_arrays(tmp_path / state.name, state.entry)
+        stored.append(replace(state, entry=StoredArrays(tmp_path / state.name)))
+    read, head = [], StoredArrays.head
+
+    def spy(self, name, rows):
+        read.append(rows)
+        return head(self, name, rows)
+
+    monkeypatch.setattr(StoredArrays, "head", spy)
+    detector = patchcore.detector_of(stored)
+    assert [40, 40, 40] == read == [len(memory.rows) for memory in detector.memories]
+
+
+def test_more_classes_than_rows_cannot_share_them(learner_for, lessons):
+    """A class with no row at all cannot be recognised."""
+    small = learner_for("patchcore_cl", "patchcore_cl.knowledge.budget=10")
+    state = small.learn(lessons["textile"])
+    many = [replace(state, name=f"c{number}") for number in range(11)]
+    with pytest.raises(StateError, match="11 classes cannot share 10 rows"):
+        small.detector_of(many)
+
+
+def test_a_class_cannot_be_in_a_bank_twice_or_come_from_another_backbone(patchcore, states):
+    """A bank is append-only and of one kind of features; every fault is told."""
+    one, two = states["textile"], states["machined_part"]
+    with pytest.raises(StateError, match="learn them again with one backbone") as caught:
+        patchcore.detector_of([one, replace(two, weights="f" * 64), one])
+    assert [
+        f"machined_part: learned with weights {'f' * 12}, the backbone has {patchcore.weights[:12]}",
+        "textile: in the bank more than once",
+    ] == list(caught.value.faults)
+    with pytest.raises(StateError, match="textile: learned with weights of no record"):
+        patchcore.detector_of([replace(one, weights="")])
+
+
+def test_an_entry_of_other_features_is_refused(patchcore, states):
+    """Columns must be the backbone's."""
+    other = replace(states["textile"], name="other", entry={"rows": np.zeros((9, 7), np.float32)})
+    with pytest.raises(StateError, match="other: 7 columns, the backbone gives 152"):
+        patchcore.detector_of([states["textile"], other])
+
+
+@pytest.mark.parametrize("method", ["patchcore_cl", "separate", "finetune"])
+def test_a_class_of_which_nothing_is_remembered_is_refused(learner_for, states, method):
+    """Its memory would be taken for that of the class after it; of fine-tuning only the last is asked."""
+    kept = [states[name] for name in NAMES]
+    lost = replace(kept[0], entry={})
+    asked = [kept[1], lost] if method == "finetune" else [lost, kept[1]]
+    with pytest.raises(StateError, match="nothing is remembered of textile; learn them again"):
+        learner_for(method).detector_of(asked)
+    if method == "finetune":
+        assert [120] == [len(each.rows) for each in learner_for(method).detector_of([lost, kept[1]]).memories]
+
+
+# -- on disk ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["patchcore_cl", "separate", "finetune"])
+def test_a_stored_bank_answers_the_same_and_can_go_on(method, detector_of, drawn, tmp_path):
     """Save, load: the same predictions, the same bytes when saved again."""
-    detector = detector_of(kind, entries, backbone, settings, NAMES[:2])
-    detector.save(tmp_path / "a")
+    detector = detector_of(method, NAMES[:2])
+    save_bank(detector, tmp_path / "a")
     loaded = load_bank(tmp_path / "a", Device.CPU)
-    assert type(loaded) is kind
+    assert (method, detector.classes) == (loaded.learner.name, loaded.classes)
     images = drawn("textile", 3, seed=9)
     for one, two in zip(detector.predict(images), loaded.predict(images), strict=True):
         assert (one.routed_class, one.score, one.probability, one.anomalous) == (
@@ -136,7 +216,7 @@ def test_a_stored_bank_answers_the_same_and_can_go_on(kind, entries, backbone, s
             two.anomalous,
         )
         np.testing.assert_array_equal(one.map, two.map)
-    loaded.save(tmp_path / "b")
+    save_bank(loaded, tmp_path / "b")
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert [(tmp_path / "a" / f).read_bytes() for f in files] == [
         (tmp_path / "b" / f).read_bytes() for f in files
@@ -144,125 +224,109 @@ def test_a_stored_bank_answers_the_same_and_can_go_on(kind, entries, backbone, s
 
 
 def test_a_stored_bank_goes_on_learning_like_one_that_was_never_stored(
-    learned, entries, backbone, settings, tmp_path
+    learned, detector_of, states, tmp_path
 ):
     """What lies within the budget is all that later classes need."""
-    detector_of(PatchCoreCL, entries, backbone, settings, NAMES[:2]).save(tmp_path)
-    resumed = load_bank(tmp_path, Device.CPU)
-    entry, training = entries[NAMES[2]]
-    resumed.append(Remembered(entry, calibrate(training, settings.weibull)))
-    for one, two in zip(learned.visible, resumed.visible, strict=True):
-        np.testing.assert_array_equal(one.memory.rows, two.memory.rows)
-        assert one.calibration.to_json() == two.calibration.to_json()
+    save_bank(detector_of(names=NAMES[:2]), tmp_path)
+    loaded = load_bank(tmp_path, Device.CPU)
+    resumed = loaded.learner.detector_of([*loaded.states, states[NAMES[2]]])
+    for one, two in zip(learned.memories, resumed.memories, strict=True):
+        np.testing.assert_array_equal(one.rows, two.rows)
+    assert [each.to_json() for each in learned.readings] == [each.to_json() for each in resumed.readings]
 
 
 def test_a_bank_of_an_unknown_method_is_refused(learned, tmp_path):
     """A bank from a later version is not guessed at."""
-    learned.save(tmp_path)
+    save_bank(learned, tmp_path)
     record = (tmp_path / "bank.json").read_text()
     (tmp_path / "bank.json").write_text(record.replace("patchcore_cl", "telepathy"))
     with pytest.raises(StateError, match="method 'telepathy'"):
+        load_bank(tmp_path)
+    (tmp_path / "bank.json").write_text(record.replace('"budget"', '"karma"'))
+    with pytest.raises(StateError, match="parameters that this version does not know"):
+        load_bank(tmp_path)
+    (tmp_path / "bank.json").write_text(record.replace('"schema": 2', '"schema": 1'))
+    with pytest.raises(StateError, match="schema 1, this version reads 2"):
         load_bank(tmp_path)
     with pytest.raises(StateError, match=r"bank\.json is missing"):
         load_bank(tmp_path / "nowhere")
 
 
-def test_fine_tuning_keeps_only_the_last_class(entries, backbone, settings):
-    """That is what it is there to show."""
-    detector = detector_of(FineTune, entries, backbone, settings)
-    assert ["blue_textile"] == [visible.name for visible in detector.visible]
-    assert 120 * 152 * 4 == detector.memory_bytes
+def test_a_bank_beside_other_weights_is_refused(learned, tmp_path):
+    """A replaced network would score, and wrongly."""
+    save_bank(learned, tmp_path)
+    path = tmp_path / "backbone.safetensors"
+    weights = {name: np.array(array) for name, array in StoredArrays(path).items()}
+    next(array for array in weights.values() if array.dtype == np.float32)[...] *= 1.02
+    write_arrays(path, weights)
+    with pytest.raises(StateError, match=f"its record says {learned.learner.weights[:12]}; fetch the bank"):
+        load_bank(tmp_path, Device.CPU)
 
 
-def test_joint_training_holds_all_classes_in_one_memory(backbone, settings, experiences):
+# -- baselines ----------------------------------------------------------------------------------------
+
+
+def test_separate_models_grow_with_the_classes(detector_of, backbone):
+    """M rows each."""
+    detector = detector_of("separate")
+    assert [120] * 3 == [len(memory.rows) for memory in detector.memories]
+    assert 3 * 120 * backbone.dim * 4 == detector.bank_bytes
+    assert [120] * 3 == [reading.size for reading in detector.readings]
+
+
+def test_fine_tuning_keeps_only_the_last_class(detector_of, states, backbone, drawn):
+    """That is what it is there to show; it asks for no class, and bytes belong to none."""
+    detector = detector_of("finetune")
+    (memory,) = detector.memories
+    np.testing.assert_array_equal(states["blue_textile"].entry["rows"], memory.rows)
+    assert (120 * backbone.dim * 4, {}) == (detector.bank_bytes, detector.bytes_by_class)
+    assert [None] == [p.routed_class for p in detector.predict(drawn("textile", 1))]
+
+
+def test_joint_training_holds_all_classes_in_one_memory(learner_for, lessons, backbone):
     """One memory of M rows over the images of every class so far."""
-    detector = Joint(backbone, settings)
-    detector.learn(experiences["textile"])
-    detector.learn(experiences["machined_part"])
-    (visible,) = detector.visible
-    assert (120, 152) == visible.memory.rows.shape
-    both, _ = detector.build([experiences["textile"], experiences["machined_part"]], "joint")
-    np.testing.assert_array_equal(both.rows, visible.memory.rows)
+    joint = learner_for("joint")
+    one, two = lessons["textile"], lessons["machined_part"]
+    first = joint.learn(one)
+    second = joint.learn(replace(two, earlier=(one.experience,)))
+    (memory,) = joint.detector_of([first, second]).memories
+    assert (120, backbone.dim) == memory.rows.shape
+    both, _ = joint.memorise(backbone.features([*one.experience.images(), *two.experience.images()]))
+    # In one batch instead of several, which changes the last bits.
+    np.testing.assert_allclose(both["rows"], memory.rows, atol=1e-4)
+    assert not np.array_equal(joint.learn(two).entry["rows"], memory.rows)
 
 
-class Pictures(TestView):
-    """A test view over images in memory."""
-
-    def read(self, index):
-        return self.records[index][0]
-
-    def mask(self, index):
-        return self.records[index][1]
-
-    @property
-    def labels(self):
-        return np.array([record[2] for record in self.records])
-
-
-class Record(tuple):
-    """Image, mask, label; `mask` is what evaluation asks of a record."""
-
-    @property
-    def mask(self):
-        return "known" if self[2] else None
-
-
-@pytest.fixture(scope="module")
-def tests(backbone, drawn):
-    """Four good and four defective images of two classes, with masks."""
-    from evernorm.data import synthetic
-
-    made = []
-    for kind in NAMES[:2]:
-        rng = np.random.default_rng([5, len(kind)])
-        defect = synthetic.DEFECTS[kind][0]
-        pictures = [(*synthetic.draw(kind, rng, d), d is not None) for d in [None, defect] * 4]
-        view = Pictures(kind, None, tuple(Record(p) for p in pictures))
-        made.append((view, backbone.features([p[0] for p in pictures])))
-    return made
+def test_replay_rehearses_the_classes_before_from_a_bounded_buffer(learner_for, lessons, backbone):
+    """N images in all, shared alike, of every class the first that were drawn; each memory is made with them."""
+    replay = learner_for("replay", "replay.knowledge.buffer=7")
+    learned = []
+    for name in NAMES:
+        before = learned[-1].carry if learned else {}
+        learned.append(replay.learn(lessons[name], before))
+        kept = learned[-1].carry
+        share = 7 // len(learned)
+        assert [share] * len(learned) == kept["counts"].tolist()
+        for place, state in enumerate(learned):
+            mine = kept["images"][place * share : (place + 1) * share]
+            np.testing.assert_array_equal(state.entry["images"][:share], mine)
+    resize = backbone.preprocess.resize
+    own = [resize(image).tobytes() for image in lessons["textile"].experience.images()]
+    assert all(image.tobytes() in own for image in learned[0].entry["images"])
+    # Two buffered images of the first class beside the eight of the second.
+    images = [*lessons["machined_part"].experience.images(), *learned[0].carry["images"]]
+    expected, _ = replay.memorise(backbone.features(images))
+    np.testing.assert_array_equal(expected["rows"], learned[1].entry["rows"])
+    detector = replay.detector_of(learned)
+    assert 120 * backbone.dim * 4 + sum(a.nbytes for a in learned[-1].carry.values()) == detector.bank_bytes
+    assert {} == detector.bytes_by_class
 
 
-def test_evaluation_says_what_predict_says(entries, backbone, settings, tests):
-    """The stored features lead to the figures that serving the same images would give."""
-    detector = detector_of(PatchCoreCL, entries, backbone, settings, NAMES[:2])
-    classes = [TestClass(view, StoredSeen(features), NOTHING) for view, features in tests]
-    outcomes, _ = judge(detector, classes, 0.3)
-    for outcome, (view, _) in zip(outcomes, tests, strict=True):
-        predictions = detector.predict([view.read(i) for i in range(8)])
-        np.testing.assert_allclose(outcome.scores, [p.score for p in predictions], rtol=1e-4, atol=1e-4)
-        np.testing.assert_array_equal(outcome.decisions, [p.anomalous for p in predictions])
-        assert [p.routed_class for p in predictions] == [NAMES[place] for place in outcome.place]
-
-
-def test_bounds_of_the_experience_before_change_nothing(entries, backbone, settings, tests):
-    """Judging with the routing bounds carried over equals judging from nothing."""
-    one = detector_of(PatchCoreCL, entries, backbone, settings, NAMES[:1])
-    view, features = tests[0]
-    before = judge(one, [TestClass(view, StoredSeen(features), NOTHING)], 0.3)[0][0]
-    two = detector_of(PatchCoreCL, entries, backbone, settings, NAMES[:2])
-    fresh, resumed = (
-        judge(two, [TestClass(view, StoredSeen(features), known)], 0.3)[0][0]
-        for known in (NOTHING, before.statistics)
+def test_methods_share_no_parameters(learner_for):
+    """What one is set to changes nothing of another's group."""
+    one = learner_for("patchcore_cl").params
+    two = learner_for("patchcore_cl", "ucad.knowledge.rows=99", "separate.knowledge.budget=50").params
+    assert one.patchcore_cl == two.patchcore_cl
+    assert yaml.safe_dump(one.ucad.model_dump(mode="json")) != yaml.safe_dump(
+        two.ucad.model_dump(mode="json")
     )
-    np.testing.assert_array_equal(fresh.place, resumed.place)
-    np.testing.assert_array_equal(fresh.scores, resumed.scores)
-
-
-def test_the_report_adds_up(entries, backbone, settings, tests):
-    """Means, confusion, routing accuracy and bytes follow from the outcomes; pooled uses one threshold."""
-    from sklearn.metrics import roc_auc_score
-
-    detector = detector_of(PatchCoreCL, entries, backbone, settings, NAMES[:2])
-    classes = [TestClass(view, StoredSeen(features), NOTHING) for view, features in tests]
-    outcomes, pooled = judge(detector, classes, 0.3)
-    figures = report(detector, outcomes, pooled)
-    per_class = figures["per_class"]
-    assert figures["mean"]["image_auroc"] == pytest.approx(
-        np.mean([v["image_auroc"] for v in per_class.values()])
-    )
-    assert sum(v["bytes"] for v in per_class.values()) == figures["bank_bytes"] == detector.memory_bytes
-    right = sum(row[name] for name, row in figures["confusion"].items())
-    assert right / 16 == figures["routing_accuracy"]
-    labels, scores = (np.concatenate([getattr(o, what) for o in outcomes]) for what in ("labels", "scores"))
-    assert roc_auc_score(labels, scores) == pytest.approx(figures["pooled"]["image_auroc"])
-    assert per_class["textile"]["pixel_auroc"] is not None

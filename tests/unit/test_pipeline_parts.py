@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from evernorm.errors import ParamsError, PipelineError, RegistryError
-from evernorm.params.groups import Params
-from flows.commands.run import _stream
-from tasks.workspace.repository import open_repo
+from evernorm.files import write_json
+from evernorm.params.model import default_params
+from tasks.tracking.matrix import matrix_of
+from tasks.workspace.paths import Paths
 from tasks.workspace.workspace import Workspace
 
 
@@ -29,7 +31,7 @@ def test_a_new_workspace_is_a_git_and_dvc_repository_with_telemetry_off(tmp_path
     head, identity = workspace.head, workspace.identity
     again = Workspace.open_or_create(tmp_path / "w")
     assert (head, identity) == (again.head, again.identity)
-    assert Params() == again.params
+    assert default_params() == again.params
 
 
 def test_a_workspace_that_was_killed_while_it_was_made_is_finished(tmp_path):
@@ -90,14 +92,17 @@ def test_settings_are_written_without_losing_comments(tmp_path):
     """params.yaml stays a file for people."""
     workspace = Workspace.open_or_create(tmp_path / "w")
     comments = (workspace.root / "params.yaml").read_text().count("#")
-    workspace.configure(["knowledge.budget=500", "evaluate.routing=max"], ["b", "a"])
+    workspace.configure(
+        ["patchcore_cl.knowledge.budget=500", "patchcore_cl.evaluate.routing=max"], ["b", "a"]
+    )
     text = (workspace.root / "params.yaml").read_text()
     assert comments == text.count("#")
-    assert {"b": {"after": "start"}, "a": {"after": "b"}} == yaml.safe_load(text)["stream"]
-    assert 500 == workspace.params.knowledge.budget
+    expected = {"b": {"after": "start", "needs": "start"}, "a": {"after": "b", "needs": "start"}}
+    assert expected == yaml.safe_load(text)["stream"]
+    assert 500 == workspace.params.patchcore_cl.knowledge.budget
     before = text
-    with pytest.raises(ParamsError, match="did you mean knowledge"):
-        workspace.configure(["knowledge.budge=9"])
+    with pytest.raises(ParamsError, match=r"did you mean patchcore_cl\.knowledge\.budget"):
+        workspace.configure(["patchcore_cl.knowledge.budge=9"])
     assert before == (workspace.root / "params.yaml").read_text()
 
 
@@ -110,8 +115,9 @@ def changing(tmp_path_factory):
 levels = st.lists(st.integers(0, 4), unique=True, max_size=3).map(sorted)
 one_setting = st.one_of(
     levels.map("features.layers={}".format),
-    levels.map("knowledge.key_layers={}".format),
-    st.integers(1, 999).map("knowledge.budget={}".format),
+    levels.map("ucad.knowledge.key_layers={}".format),
+    st.integers(1, 999).map("patchcore_cl.knowledge.budget={}".format),
+    st.sampled_from(["ucad", "joint", "replay"]).map("method={}".format),
     st.sampled_from(["'*/5 * * * *'", "0 3 * * 1-5"]).map("watch.cron={}".format),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=8).map(
         lambda text: f"watch.inbox={json.dumps(text, ensure_ascii=False)}"
@@ -155,17 +161,6 @@ def test_a_machine_without_a_git_identity_can_commit(tmp_path, monkeypatch):
     assert "Me" == workspace.git("log", "-1", "--format=%an")
 
 
-def test_learned_classes_keep_their_place():
-    """New classes go to the end; another order of old ones needs another workspace."""
-    assert ["b", "a", "c"] == _stream(("b", "a"), ["c", "b"])
-    with pytest.raises(ParamsError, match="was learned in the order b, a"):
-        _stream(("b", "a"), ["a", "b"])
-    with pytest.raises(ParamsError, match="names c more than once"):
-        _stream((), ["c", "c"])
-    with pytest.raises(ParamsError, match="Cat and cat differ only by case"):
-        _stream(("Cat",), ["cat"])
-
-
 def test_pictures_are_drawn_also_where_little_is_known(tmp_path):
     """A class with good test images only, or none at all, has pictures without curves."""
     from tasks.tracking.pictures import draw_all
@@ -178,11 +173,38 @@ def test_pictures_are_drawn_also_where_little_is_known(tmp_path):
         "c/labels": np.zeros(0, bool),
         "c/scores": np.zeros(0),
     }
-    figures = {"classes": ["a", "b", "c"], "matrix": {"image_auroc": [[1.0], [1.0, None], [1.0, None, None]]}}
-    draw_all(tmp_path, figures, outcomes, {}, {"a": np.array([2.0])})
-    assert {"accuracy_matrix.png", "roc.png", "scores.png", "examples.png"} == {
-        p.name for p in tmp_path.iterdir()
+    matrix = [[1.0], [1.0, None], [1.0, None, None]]
+    draw_all(tmp_path / "none", ["a", "b", "c"], matrix, outcomes, {}, {"a": np.array([2.0])})
+    pictures = {"accuracy_matrix.png", "roc.png", "scores.png"}
+    assert pictures == {p.name for p in (tmp_path / "none").iterdir()}
+    image, spots = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.float32)
+    examples = {
+        "0/image": image,
+        "0/map": spots,
+        "0/score": np.array([1.0]),
+        "0/label": np.array([True]),
     }
+    draw_all(tmp_path / "one", ["a", "b", "c"], matrix, outcomes, examples, {"a": np.array([2.0])})
+    assert {*pictures, "examples.png"} == {p.name for p in (tmp_path / "one").iterdir()}
+
+
+def test_the_accuracy_matrix_is_put_together_from_the_rows_of_the_experiences(tmp_path):
+    """Row i with the i + 1 classes that were known then, as forgetting is measured."""
+    paths = Paths(tmp_path)
+    rows = {"b": {"b": 0.9}, "a": {"b": 0.8, "a": None}, "c": {"b": 0.7, "a": 0.6, "c": 1.0}}
+    for name, row in rows.items():
+        write_json(paths.metrics(name), {"classes": list(row), "row": {"image_auroc": row}})
+    assert [[0.9], [0.8, None], [0.7, 0.6, 1.0]] == matrix_of(paths, "c")
+    assert [[0.9], [0.8, None]] == matrix_of(paths, "a")
+
+
+def test_a_stream_without_test_images_has_pictures_too(tmp_path):
+    """Nothing to tell apart, so no legend, and nothing that matplotlib would warn of."""
+    from tasks.tracking.pictures import draw_all
+
+    outcomes = {"a/labels": np.zeros(0, bool), "a/scores": np.zeros(0)}
+    draw_all(tmp_path, ["a"], [[None]], outcomes, {}, {})
+    assert 3 == len(list(tmp_path.iterdir()))
 
 
 def test_the_overlay_puts_image_and_heat_side_by_side(tmp_path):
@@ -210,7 +232,7 @@ def test_what_cannot_be_served_is_listed():
 
     images = [b"no image", "%%%", np.zeros((4, 4), np.uint8), np.full((4, 4, 3), 300), [[1], [1, 2]]]
     with pytest.raises(DataError) as caught:
-        ServedBank(None).predict({"image": images})
+        ServedBank(SimpleNamespace(profiles=[])).predict({"image": images})
     assert 5 == len(caught.value.faults)
     assert "image 3: an array of shape (4, 4, 3)" in str(caught.value)
 
@@ -228,10 +250,13 @@ def test_lineage_names_what_determines_a_result_and_no_more(tmp_path):
             root=tmp_path,
             params={"seed": 0},
             packages=["numpy"],
+            revision=3,
+            weights="abc",
         )
     record = json.loads((tmp_path / "1.json").read_text())
     assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
     assert {"in.txt"} == set(record["inputs"])
+    assert (2, 3, "abc") == (record["schema"], record["revision"], record["weights"])
     assert np.__version__ == record["versions"]["numpy"]
     assert str(Path.home()) not in json.dumps(record)
 
@@ -300,7 +325,7 @@ def test_a_dvc_lock_that_was_cut_short_can_be_read_again(tmp_path):
     path.write_text(LOCK)
     workspace.commit("A stage")
     restored = 0
-    with open_repo(workspace.root) as repo:
+    with workspace.dvc.ask("a test") as repo:
         for cut in range(0, len(LOCK), 5):
             path.write_text(LOCK[:cut])
             with workspace.locked():
@@ -311,8 +336,19 @@ def test_a_dvc_lock_that_was_cut_short_can_be_read_again(tmp_path):
     assert restored > 10
 
 
-def test_commits_survive_what_a_killed_git_left_and_leave_other_changes_alone(tmp_path):
-    """A stale index lock is removed; a user's own modified file neither stops nor enters a commit."""
+@pytest.mark.parametrize("left", [b"", b'{"write": {"masks'])
+def test_what_a_kill_left_of_dvcs_list_of_readers_stops_nothing(tmp_path, left):
+    """DVC writes it in place before and after every stage."""
+    workspace = Workspace.open_or_create(tmp_path / "w")
+    (workspace.root / "dvc.yaml").write_text("stages: {one: {cmd: touch one, outs: [one]}}\n")
+    (workspace.root / ".dvc/tmp/rwlock").write_bytes(left)
+    with workspace.locked(), workspace.dvc.ask("one") as repo:
+        repo.reproduce(["one"])
+    assert (workspace.root / "one").is_file()
+
+
+def test_commits_leave_other_changes_alone(tmp_path):
+    """A user's own modified file neither stops nor enters a commit."""
     workspace = Workspace.open_or_create(tmp_path / "w")
     (workspace.root / "NOTES.md").write_text("mine")
     workspace.git("add", "NOTES.md")
@@ -320,7 +356,6 @@ def test_commits_survive_what_a_killed_git_left_and_leave_other_changes_alone(tm
     (workspace.root / "NOTES.md").write_text("mine, changed")
     head = workspace.head
     assert head == workspace.commit("nothing to say")
-    (workspace.root / ".git/index.lock").touch()
     (workspace.root / "params.yaml").write_text("seed: 3\n")
     with workspace.locked():
         assert head != workspace.commit("a seed")
@@ -329,7 +364,7 @@ def test_commits_survive_what_a_killed_git_left_and_leave_other_changes_alone(tm
 
 def test_a_workspace_inside_the_data_is_refused(tmp_path, draw_photos):
     """It would be taken for a class by the next run."""
-    from flows.commands.run import learn_folder
+    from flows.commands.learn import learn_folder
 
     photos = draw_photos(tmp_path / "photos", names=("cloth",), train=5, good=1, defective=1)
     with pytest.raises(ParamsError, match="lies inside"):

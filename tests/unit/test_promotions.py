@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from evernorm.errors import PipelineError, RegistryError
-from evernorm.params.groups import GateParams
-from tasks.tracking.gate import line_of_champions, promote, refusals, roll_back
+from evernorm.params.groups import GateParams, Unmeasured
+from tasks.tracking.gate import line_of_champions, promote, refusals, roll_back, unmeasured
+from tasks.tracking.ownership import Registry, claim, registry_of
 from tasks.tracking.promotions import (
-    LOG,
     Champion,
     champion_of,
     change_champion,
@@ -18,7 +21,7 @@ from tasks.tracking.promotions import (
     settle,
     standing,
 )
-from tasks.tracking.registry import CHAMPION, MODEL
+from tasks.tracking.registry import CHAMPION
 from tasks.tracking.runs import connected, experiment_of
 from tasks.workspace.workspace import Workspace
 
@@ -28,24 +31,28 @@ import sys, time
 from pathlib import Path
 from mlflow import MlflowClient
 from evernorm.errors import RegistryError
+from tasks.tracking.ownership import Registry
 from tasks.tracking.promotions import change_champion, settle
 uri, version, folder = sys.argv[1:]
-client = MlflowClient(uri)
-seen = settle(client)
+registry = Registry(MlflowClient(uri), "bank")
+seen = settle(registry)
 (Path(folder) / version).touch()
 while len(list(Path(folder).iterdir())) < 2:
     time.sleep(0.005)
 try:
-    change_champion(client, "gate", version, "best", seen)
+    change_champion(registry, "gate", version, "best", seen)
 except RegistryError as error:
     sys.exit(f"lost: {error}")
 """
 
 
+UNKNOWN = {"image_auroc": None, "false_alarm_rate": None, "detection_rate": None}
+
+
 def metrics(**changes):
     per_class = {
-        "a": {"image_auroc": 0.5, "false_alarm_rate": 0.9},
-        "b": {"image_auroc": 0.9, "false_alarm_rate": 0.1},
+        "a": {"image_auroc": 0.5, "false_alarm_rate": 0.9, "detection_rate": 0.5},
+        "b": {"image_auroc": 0.9, "false_alarm_rate": 0.1, "detection_rate": 0.9},
     }
     figures = {"per_class": per_class, "forgetting": {"chaudhry": 0.001}, "routing_accuracy": 1.0}
     return {**figures, **changes}
@@ -57,11 +64,11 @@ def metrics(**changes):
         ({}, []),
         ({"forgetting": {"chaudhry": 0.03}}, ["forgetting 0.030 is above 0.02"]),
         (
-            {"per_class": {"b": {"image_auroc": 0.4, "false_alarm_rate": 0.5}}},
+            {"per_class": {"b": {"image_auroc": 0.4, "false_alarm_rate": 0.5, "detection_rate": 0.5}}},
             ["image AUROC of b 0.400 is below 0.6", "false-alarm rate of b 0.500 is above 0.3"],
         ),
         ({"routing_accuracy": 0.5}, ["routing accuracy 0.500 is below 0.95"]),
-        ({"routing_accuracy": None, "per_class": {"b": {"image_auroc": None, "false_alarm_rate": None}}}, []),
+        ({"routing_accuracy": None, "per_class": {"b": UNKNOWN}}, []),
     ],
 )
 def test_the_gate_names_every_bound_that_is_broken(changes, reasons):
@@ -69,16 +76,46 @@ def test_the_gate_names_every_bound_that_is_broken(changes, reasons):
     assert reasons == refusals(metrics(**changes), ["b"], GateParams())
 
 
+def test_what_nobody_measured_is_told_and_refused_where_that_is_asked_for():
+    """Which test images are missing, of every class; an old one without any refuses nothing."""
+    good, defective = {**UNKNOWN, "false_alarm_rate": 0.0}, {**UNKNOWN, "detection_rate": 1.0}
+    known = metrics()["per_class"]["b"]
+    found = metrics(per_class={"none": UNKNOWN, "good": good, "defective": defective, "both": known})
+    assert {
+        "none": "no test images",
+        "good": "no defective test images",
+        "defective": "no good test images",
+    } == unmeasured(found)
+    assert [] == refusals(found, ["none", "good"], GateParams())
+    refuse = GateParams(unmeasured=Unmeasured.REFUSE)
+    assert [] == refusals(found, ["both"], refuse)
+    (told,) = refusals(found, ["none", "both", "good"], refuse)
+    assert "gate.unmeasured refuses none, good" in told
+
+
 @pytest.fixture
 def registry(tmp_path):
     """An MLflow registry with four versions and no champion."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    client.create_registered_model(MODEL)
+    registry = Registry(MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}"), "bank")
+    registry.client.create_registered_model(registry.name)
+    registry.client.create_registered_model(registry.log)
     for _ in range(4):
-        client.create_model_version(MODEL, source=tmp_path.as_uri())
-    return client
+        registry.client.create_model_version(registry.name, source=tmp_path.as_uri())
+    return registry
+
+
+@contextmanager
+def versions(folder: Path, count: int) -> Iterator[tuple[Workspace, Registry]]:
+    """A new workspace that has so many versions, and its registry."""
+    workspace = Workspace.open_or_create(folder / "workspace")
+    claim.fn(workspace)
+    with registry_of(workspace) as registry:
+        for _ in range(count):
+            tags = {"evernorm.git_commit": "0"}
+            registry.client.create_model_version(registry.name, source=folder.as_uri(), tags=tags)
+        yield workspace, registry
 
 
 def test_promotion_loses_against_a_champion_it_has_not_seen(registry):
@@ -124,7 +161,7 @@ def test_every_change_can_be_read_back(registry):
     assert ("1", "3", "the customer asked") == (second.before, second.after, second.why)
     assert "@" in second.by
     assert first.at <= second.at
-    shown = registry.get_model_version(LOG, "2")
+    shown = registry.client.get_model_version(registry.log, "2")
     assert "promote: 1 → 3, the customer asked" == shown.description
     assert ("1", "3") == (shown.tags["before"], shown.tags["after"])
 
@@ -149,53 +186,47 @@ def test_a_promotion_cut_short_is_finished(registry):
     """The record is written before the alias; whoever comes next sets it."""
     change_champion(registry, "gate", "1", "first", settle(registry))
     change_champion(registry, "gate", "2", "better", settle(registry))
-    registry.set_registered_model_alias(MODEL, CHAMPION, "1")
-    registry.delete_model_version_tag(LOG, "2", "applied")
+    registry.set_alias(CHAMPION, "1")
+    registry.client.delete_model_version_tag(registry.log, "2", "applied")
     assert "2" == settle(registry).version == str(champion_of(registry).version)
     assert 2 == len(standing(registry))
 
 
 def test_a_promotion_cut_short_is_finished_by_promoting_again(tmp_path):
     """The record says that it was applied, so that an audit finds nothing."""
-    workspace = Workspace.open_or_create(tmp_path / "workspace")
-    with connected(workspace) as client:
-        client.create_registered_model(MODEL)
-        client.create_model_version(MODEL, source=tmp_path.as_uri(), tags={"evernorm.git_commit": "0"})
-        change_champion(client, "gate", "1", "first", settle(client))
-        client.delete_registered_model_alias(MODEL, CHAMPION)
-        client.delete_model_version_tag(LOG, "1", "applied")
-        assert promote.fn(workspace.root, "1", "it is the first") is None
-        assert "1" == str(champion_of(client).version)
-        assert [True] == [entry.applied for entry in read_log(client)[0]]
+    with versions(tmp_path, 1) as (workspace, registry):
+        change_champion(registry, "gate", "1", "first", settle(registry))
+        registry.client.delete_registered_model_alias(registry.name, CHAMPION)
+        registry.client.delete_model_version_tag(registry.log, "1", "applied")
+        assert promote.fn(workspace, "1", "it is the first") is None
+        assert "1" == str(champion_of(registry).version)
+        assert [True] == [entry.applied for entry in read_log(registry)[0]]
 
 
 def test_a_champion_that_was_deleted_is_told_with_what_to_do(tmp_path):
     """The command that is named works; a roll-back passes over what is gone."""
-    workspace = Workspace.open_or_create(tmp_path / "workspace")
-    with connected(workspace) as client:
-        client.create_registered_model(MODEL)
+    with versions(tmp_path, 4) as (workspace, registry):
         for version in ("1", "2", "3", "4"):
-            client.create_model_version(MODEL, source=tmp_path.as_uri(), tags={"evernorm.git_commit": "0"})
-            change_champion(client, "gate", version, "better", settle(client))
+            change_champion(registry, "gate", version, "better", settle(registry))
         for version in ("2", "4"):
-            client.delete_model_version(MODEL, version)
+            registry.client.delete_model_version(registry.name, version)
         with pytest.raises(
             RegistryError, match=r"version 4, .* was deleted. .* `evernorm promote 3 --reason"
         ):
-            settle(client)
-        assert promote.fn(workspace.root, "3", "4 is gone") is not None
-        assert "3" == settle(client).version
-        assert "1" == roll_back.fn(workspace.root, "alarms", "3").after
+            settle(registry)
+        assert promote.fn(workspace, "3", "4 is gone") is not None
+        assert "3" == settle(registry).version
+        assert "1" == roll_back.fn(workspace, "alarms", "3").after
         for version in ("1", "3"):
-            client.delete_model_version(MODEL, version)
+            registry.client.delete_model_version(registry.name, version)
         with pytest.raises(RegistryError, match=r"version 1, .* was deleted. Learn again"):
-            settle(client)
+            settle(registry)
 
 
 def test_a_champion_set_by_hand_stops_the_gate_until_a_person_says_which_is_right(registry):
     """It is neither overwritten nor taken for granted."""
     change_champion(registry, "gate", "1", "first", settle(registry))
-    registry.set_registered_model_alias(MODEL, CHAMPION, "4")
+    registry.set_alias(CHAMPION, "4")
     with pytest.raises(RegistryError, match=r"changed by hand.*evernorm promote 4"):
         settle(registry)
     assert "4" == str(champion_of(registry).version)
@@ -205,7 +236,7 @@ def test_a_champion_set_by_hand_stops_the_gate_until_a_person_says_which_is_righ
 
 def test_a_champion_from_before_there_was_a_log_is_the_first(registry):
     """An older workspace goes on."""
-    registry.set_registered_model_alias(MODEL, CHAMPION, "2")
+    registry.set_alias(CHAMPION, "2")
     assert Champion("2", "none") == settle(registry)
     change_champion(registry, "gate", "3", "better", settle(registry))
     assert ["2"] == [change.before for change in standing(registry)]
@@ -216,10 +247,10 @@ def test_a_log_that_was_tampered_with_names_the_record(registry):
     for version in ("1", "2", "3"):
         change_champion(registry, "gate", version, "better", settle(registry))
     assert [] == read_log(registry)[1]
-    registry.set_model_version_tag(LOG, "2", "why", "because")
-    assert [f"{LOG} version 2: altered since it was written"] == read_log(registry)[1]
-    registry.delete_model_version(LOG, "2")
-    assert [f"{LOG} version 2: deleted"] == read_log(registry)[1]
+    registry.client.set_model_version_tag(registry.log, "2", "why", "because")
+    assert [f"{registry.log} version 2: altered since it was written"] == read_log(registry)[1]
+    registry.client.delete_model_version(registry.log, "2")
+    assert [f"{registry.log} version 2: deleted"] == read_log(registry)[1]
     with pytest.raises(RegistryError, match="changed by hand"):
         settle(registry)
     change_champion(registry, "promote", "3", "the log was damaged", recorded(registry))
@@ -237,16 +268,13 @@ def test_the_line_of_champions_goes_back_step_by_step(registry):
 
 def test_a_roll_back_that_is_tried_again_is_made_once(tmp_path):
     """The answer to the first try may be lost; a champion that another made meanwhile is left alone."""
-    workspace = Workspace.open_or_create(tmp_path / "workspace")
-    with connected(workspace) as client:
-        client.create_registered_model(MODEL)
+    with versions(tmp_path, 3) as (workspace, registry):
         for version in ("1", "2", "3"):
-            client.create_model_version(MODEL, source=tmp_path.as_uri(), tags={"evernorm.git_commit": "0"})
-            change_champion(client, "gate", version, "better", settle(client))
-        first, second = (roll_back.fn(workspace.root, "too many alarms", "3") for _ in range(2))
+            change_champion(registry, "gate", version, "better", settle(registry))
+        first, second = (roll_back.fn(workspace, "too many alarms", "3") for _ in range(2))
         assert ("3", "2", first) == (first.before, first.after, second)
-        assert 4 == len(standing(client))
-        change_champion(client, "promote", "1", "the best", settle(client))
+        assert 4 == len(standing(registry))
+        change_champion(registry, "promote", "1", "the best", settle(registry))
         with pytest.raises(RegistryError, match="version 1 became champion in the place of 3 meanwhile"):
-            roll_back.fn(workspace.root, "too many alarms", "3")
-        assert 5 == len(standing(client))
+            roll_back.fn(workspace, "too many alarms", "3")
+        assert 5 == len(standing(registry))

@@ -7,11 +7,12 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from evernorm.errors import FitError, StateError
+from evernorm.errors import FitError, StateError, TrainingError
 from evernorm.files import read_arrays, write_arrays
-from evernorm.params.groups import Loss, PromptKind, PromptParams, Stopping, SuperpixelParams
+from evernorm.params.groups import SuperpixelParams
 from evernorm.prompts import training as prompt_training
 from evernorm.prompts.contrastive import structure_loss
+from evernorm.prompts.params import Loss, PromptKind, PromptParams, Stopping
 from evernorm.prompts.prompted import PromptedBackbone
 from evernorm.prompts.training import first_values, train_prompt
 from evernorm.structure.grid import to_grid
@@ -288,7 +289,8 @@ def test_too_few_images_to_hold_some_out(network_of, images):
 def test_a_loss_that_is_no_number_ends_the_training(train, stopping):
     """exp(1/0.001) overflows; the message says which parameters to change."""
     with pytest.raises(
-        FitError, match=r"loss is inf in epoch 1; lower prompts.learning_rate .* raise prompts.temperature"
+        TrainingError,
+        match=r"loss is inf in epoch 1; lower the prompts' learning_rate \(0.1\) or raise the temperature \(0.001\)",
     ):
         train(temperature=0.001, stopping=stopping)
 
@@ -296,7 +298,7 @@ def test_a_loss_that_is_no_number_ends_the_training(train, stopping):
 def test_a_loss_of_nan_ends_the_training(train, monkeypatch):
     """Whatever it comes from."""
     monkeypatch.setattr(prompt_training, "structure_loss", lambda features, *_: features.sum() * torch.nan)
-    with pytest.raises(FitError, match="loss is nan in epoch 1"):
+    with pytest.raises(TrainingError, match="loss is nan in epoch 1"):
         train()
 
 
@@ -307,7 +309,7 @@ def test_a_gradient_that_is_no_number_never_becomes_a_prompt(train, monkeypatch)
         "structure_loss",
         lambda features, *_: (features - features.detach()).abs().sqrt().sum(),
     )
-    with pytest.raises(FitError):
+    with pytest.raises(TrainingError, match="gradient is nan in epoch 1"):
         train(epochs=1, batch_size=8)
 
 

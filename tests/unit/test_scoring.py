@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 
-from evernorm.memory.scoring import anomaly_map, image_scores, reweighting
+from evernorm.maps import anomaly_map
+from evernorm.memory.scoring import image_scores, reweighting
 from evernorm.memory.search import NearestRows
 
 

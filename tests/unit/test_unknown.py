@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evernorm.memory.keys import key_distances
-from evernorm.memory.unknown import UnknownRule, unknown_figures
+from evernorm.memory.unknown import UnknownRule
 
 # From the keys of class 0 the nearest other class is 2 at 4; from 1 it is 0 at 9; from 2 it is 1 at 2.
 BETWEEN = np.array([[0, 16, 4], [9, 0, 25], [5, 2, 0]], np.float32)
@@ -16,6 +16,11 @@ TAILS = np.array([1.0, 4.0, 3.0])
 
 def rule(margin):
     return UnknownRule(TAILS, BETWEEN, margin)
+
+
+def nearest(rule, distances):
+    """Whether each image is unknown in the class it goes to by itself."""
+    return rule.applies(distances, distances.argmin(axis=1))
 
 
 def test_without_a_margin_the_tail_alone_is_the_limit():
@@ -59,8 +64,14 @@ def test_an_image_is_judged_by_the_limit_of_its_nearest_class():
     distances = np.array(
         [[2.0, 9, 9], [2.1, 9, 9], [7, 5.9, 9], [7, 6.1, 9], [9, 9, 2.9], [9, 9, 3.1]], np.float32
     )
-    assert [False, True] * 3 == rule(0.5).applies(distances).tolist()
-    assert (0,) == rule(0.5).applies(distances[:0]).shape
+    assert [False, True] * 3 == nearest(rule(0.5), distances).tolist()
+    assert (0,) == nearest(rule(0.5), distances[:0]).shape
+
+
+def test_an_image_may_be_judged_by_the_limit_of_a_class_that_is_told():
+    """Farther than its own class's limit, however near another is."""
+    distances = np.array([[1.9, 5.9, 9], [1.9, 6.1, 9]], np.float32)
+    assert [False, True] == rule(0.5).applies(distances, np.array([1, 1])).tolist()
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
@@ -80,7 +91,6 @@ IMAGES = {
     name: (centre + SPREADS * RNG.normal(0, 1, (12, 16, 8))).astype(np.float32)
     for name, centre in zip(CLASSES, CENTRES, strict=True)
 }
-LABELS = {name: RNG.random(12) < 0.5 for name in CLASSES}
 REACHES = np.array([2.6, 2.5, 2.55, 2.65])
 
 
@@ -93,34 +103,32 @@ def bank_of(places, margin):
 
 
 @pytest.mark.parametrize("margin", [0, 0.3])
-def test_figures_equal_those_of_banks_that_never_had_the_class(margin):
-    """Each class left out of the bank for real."""
+def test_a_class_left_out_is_recognised_as_by_banks_that_never_had_it(margin):
+    """Image by image, with each class left out of the bank for real."""
     whole, distances = bank_of(range(4), margin)
-    figures = unknown_figures(distances, LABELS, CLASSES, whole)
+    rates = []
     for place, name in enumerate(CLASSES):
         smaller, without = bank_of([other for other in range(4) if other != place], margin)
-        called = whole.applies(distances[name])
-        expected = {
-            "recognised": smaller.applies(without[name]).mean(),
-            "good_rate": called[~LABELS[name]].mean(),
-            "defective_rate": called[LABELS[name]].mean(),
-        }
-        assert expected == figures["per_class"][name]
-    for rate in ("recognised", "good_rate", "defective_rate"):
-        values = [each[rate] for each in figures["per_class"].values()]
-        assert 0 < np.mean(values) < 1
-        assert figures[rate] == pytest.approx(np.mean(values))
+        expected = nearest(smaller, without[name])
+        np.testing.assert_array_equal(expected, whole.left_out(distances[name], np.full(12, place)))
+        rates.append(expected.mean())
+    assert 0 < np.mean(rates) < 1
 
 
-def test_what_cannot_be_measured_is_none_and_does_not_count():
-    """A bank of one class, a class without defects, a class without images."""
-    one, _ = bank_of([0], 0)
-    alone = unknown_figures({"a": np.ones((2, 1), np.float32)}, {"a": np.zeros(2, bool)}, ["a"], one)
-    expected = {"recognised": None, "good_rate": 0.0, "defective_rate": None}
-    assert {"per_class": {"a": expected}, **expected} == alone
-    two = UnknownRule(TAILS[:2], BETWEEN[:2, :2], 0)
-    statistics = {"a": np.array([[9, 9]], np.float32), "b": np.empty((0, 2), np.float32)}
-    labels = {"a": np.array([True]), "b": np.empty(0, bool)}
-    figures = unknown_figures(statistics, labels, ["a", "b"], two)
-    assert {"recognised": None, "good_rate": None, "defective_rate": None} == figures["per_class"]["b"]
-    assert (1.0, None, 1.0) == tuple(figures[rate] for rate in ("recognised", "good_rate", "defective_rate"))
+def test_images_of_several_classes_are_left_out_each_of_its_own():
+    """In any order, the answer for one image does not depend on the others."""
+    whole, distances = bank_of(range(4), 0.3)
+    mixed = np.concatenate([distances[name] for name in CLASSES])
+    place = np.repeat(np.arange(4), 12)
+    order = RNG.permutation(48)
+    expected = np.concatenate([whole.left_out(mixed[place == p], place[place == p]) for p in range(4)])
+    np.testing.assert_array_equal(expected[order], whole.left_out(mixed[order], place[order]))
+
+
+@pytest.mark.parametrize(("margin", "least"), [(0, 2), (0.5, 3)])
+def test_a_bank_that_would_have_no_limit_cannot_tell(margin, least):
+    """Of one class nothing is left; with a margin, one class that is left has no other to be compared with."""
+    for classes in range(1, 4):
+        small = UnknownRule(TAILS[:classes], BETWEEN[:classes, :classes], margin)
+        told = small.left_out(np.full((2, classes), 9, np.float32), np.zeros(2, np.int64))
+        assert (told is not None) == (classes >= least)

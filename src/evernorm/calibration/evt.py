@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evernorm.errors import FitError
+from evernorm.errors import FitError, MachineError
 from evernorm.params.groups import Engine
 from evernorm.types import Doubles
 
@@ -63,8 +63,9 @@ def fit_high(data: npt.ArrayLike, tail: int, engine: Engine = Engine.LIBMR) -> W
         engine: libmr's own fit, or the same equations solved by SciPy (libMR's search stops within 1e-5).
 
     Raises:
-        FitError: Too few values, values that are not finite, a tail whose values are all equal, an
-            engine that is not installed, or a fit that does not converge.
+        FitError: Too few values, values that are not finite, a tail whose values are all equal, or a fit that
+            does not converge.
+        MachineError: The engine is not installed.
     """
     values = np.asarray(data, np.float64).ravel()
     if not np.isfinite(values).all():
@@ -92,7 +93,7 @@ def _fit_libmr(kept: Doubles) -> tuple[float, float]:
     try:
         libmr: Any = importlib.import_module("libmr")
     except ModuleNotFoundError as error:
-        raise FitError(
+        raise MachineError(
             "weibull.engine is libmr, but libmr is not installed: `pip install cython numpy setuptools wheel`, then "
             "`pip install --no-build-isolation libmr==0.1.9`; or set weibull.engine to scipy"
         ) from error

@@ -1,7 +1,7 @@
 """What a score means in its class: standardised, as an outlier probability, as a p-value, as a decision.
 
-Everything follows from how the class's normal training images score when each is left out of the memory
-(`memory.leave_one_out`), at the size at which the memory is now read.
+Everything follows from how the class's normal training images score as if they had not been learned from
+(`calibration.evidence`), at the size at which a memory is now read.
 """
 
 from dataclasses import dataclass
@@ -11,40 +11,40 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.evt import WeibullTail, fit_high
 from evernorm.errors import FitError, StateError
 from evernorm.files import check_schema, read_arrays, read_json, write_arrays, write_json
-from evernorm.memory.leave_one_out import TrainingScores
 from evernorm.params.groups import WeibullParams
-from evernorm.types import Doubles
+from evernorm.types import Doubles, Floats
 
 SCHEMA = 1
 MIN_IMAGES = 5  # fewer scores than this have no tail
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Reading:
     """The reading of a class's scores at one memory size.
 
     Attributes:
-        size: Rows of memory that the training scores were taken with.
+        size: Rows of memory that the training scores were taken with; 0 where there are none to count.
         scores: float32 ``[n]``, training scores, ascending.
         mean: Mean training score.
         std: Standard deviation of the training scores.
         unit: Median training score; the tail is fitted on scores divided by it.
-        patch_mean: Mean training patch distance.
-        patch_std: Standard deviation of the training patch distances.
+        patch_mean: Mean score of a training patch; None for a method without maps.
+        patch_std: Standard deviation of the training patches' scores.
         tail: The Weibull tail.
         threshold: Score beyond which an image is called anomalous.
     """
 
     size: int
-    scores: npt.NDArray[np.float32]
+    scores: Floats
     mean: float
     std: float
     unit: float
-    patch_mean: float
-    patch_std: float
+    patch_mean: float | None
+    patch_std: float | None
     tail: WeibullTail
     threshold: float
 
@@ -52,9 +52,15 @@ class Calibration:
         """(score − mean) / std, comparable between classes: one threshold serves all of them."""
         return (np.asarray(score, np.float64) - self.mean) / self.std
 
-    def standardise_map(self, distances: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """(distance − mean) / std of patch distances, comparable between classes."""
-        return (distances - np.float32(self.patch_mean)) / np.float32(self.patch_std)
+    def standardise_patches(self, scores: Floats) -> Floats:
+        """(score − mean) / std of patch scores, comparable between classes.
+
+        Raises:
+            StateError: The method has no maps.
+        """
+        if self.patch_mean is None or self.patch_std is None:
+            raise StateError("this calibration was fitted without patch scores; learn the class again")
+        return (scores - np.float32(self.patch_mean)) / np.float32(self.patch_std)
 
     def probability(self, score: npt.ArrayLike) -> Doubles:
         """Outlier probability: the Weibull tail's `w_score`. Nearly 0 below the tail, so it does not rank there."""
@@ -104,20 +110,26 @@ class RoutingTail:
         return cls(values["unit"], WeibullTail(**values["tail"]), values["threshold"])
 
 
-class Calibrations:
-    """A class's calibrations for every memory size, largest first, and that of its routing distances if it has keys."""
+class Calibration:
+    """A class's readings for every memory size, largest first, and the tail of its routing distances if it has one."""
 
-    def __init__(self, steps: list[Calibration], routing: RoutingTail | None = None) -> None:
+    def __init__(self, steps: list[Reading], routing: RoutingTail | None = None) -> None:
         self.steps = steps
         self.routing = routing
 
-    def at(self, rows: int) -> Calibration:
-        """The calibration for a memory of `rows` rows: the largest size that is not larger.
+    def at(self, rows: int) -> Reading:
+        """The reading for a memory of `rows` rows: the largest size that is not larger.
 
         A smaller memory scores a little higher, so a step that does not fit exactly errs towards fewer
         false alarms.
         """
         return next((step for step in self.steps if step.size <= rows), self.steps[-1])
+
+    def within(self, rows: int) -> "Calibration":
+        """Without the readings for memories larger than `rows`."""
+        return Calibration(
+            [step for step in self.steps if step.size <= rows] or self.steps[-1:], self.routing
+        )
 
     def save(self, folder: Path) -> None:
         """Write ``weibull.json`` and ``scores.safetensors``."""
@@ -128,7 +140,7 @@ class Calibrations:
         write_json(folder / "weibull.json", record)
 
     @classmethod
-    def load(cls, folder: Path) -> "Calibrations":
+    def load(cls, folder: Path) -> "Calibration":
         """Read them back.
 
         Raises:
@@ -138,7 +150,7 @@ class Calibrations:
         scores = read_arrays(folder / "scores.safetensors")
         try:
             steps = [
-                Calibration(
+                Reading(
                     **{**step, "tail": WeibullTail(**step["tail"]), "scores": scores[f"{step['size']:08d}"]}
                 )
                 for step in record["steps"]
@@ -151,29 +163,32 @@ class Calibrations:
             ) from error
 
 
-def calibrate(training: TrainingScores, params: WeibullParams) -> Calibrations:
+def calibrate(evidence: Evidence, params: WeibullParams) -> Calibration:
     """Fit every size that has enough training scores.
 
     Raises:
         FitError: Not even the full memory can be calibrated; says why.
     """
-    steps: list[Calibration] = []
-    for size, row, patch_mean, patch_std in zip(
-        training.sizes, training.scores, training.patch_mean, training.patch_std, strict=True
-    ):
+    steps: list[Reading] = []
+    for number, row in enumerate(evidence.scores):
         scores = np.sort(row[np.isfinite(row)])
         if len(scores) < MIN_IMAGES:
             if not steps:
                 raise FitError(
-                    f"only {len(scores)} training images can be scored without their own patches; "
+                    f"only {len(scores)} training images can be scored as if they had not been learned from; "
                     f"calibration needs at least {MIN_IMAGES}"
                 )
             break
-        steps.append(_fit(int(size), scores, float(patch_mean), float(patch_std), params))
-    return Calibrations(steps, None if training.routing is None else _fit_routing(training.routing, params))
+        size = 0 if evidence.sizes is None else int(evidence.sizes[number])
+        patch_mean, patch_std = (
+            None if moment is None else float(moment[number])
+            for moment in (evidence.patch_mean, evidence.patch_std)
+        )
+        steps.append(_fit(size, scores, patch_mean, patch_std, params))
+    return Calibration(steps, None if evidence.routing is None else _fit_routing(evidence.routing, params))
 
 
-def _fit_routing(distances: npt.NDArray[np.float32], params: WeibullParams) -> RoutingTail:
+def _fit_routing(distances: Floats, params: WeibullParams) -> RoutingTail:
     kept = np.sort(distances[np.isfinite(distances)])
     if len(kept) < MIN_IMAGES or kept[0] == kept[-1]:
         raise FitError(
@@ -185,23 +200,23 @@ def _fit_routing(distances: npt.NDArray[np.float32], params: WeibullParams) -> R
     return RoutingTail(unit, tail, _threshold(kept, unit, tail, params.false_unknown_rate))
 
 
-def _tail(values: npt.NDArray[np.float32], unit: float, params: WeibullParams) -> WeibullTail:
+def _tail(values: Floats, unit: float, params: WeibullParams) -> WeibullTail:
     count = max(MIN_IMAGES, round(params.tail_fraction * len(values)))
     return fit_high(values.astype(np.float64) / unit, min(count, len(values)), params.engine)
 
 
 def _fit(
-    size: int, scores: npt.NDArray[np.float32], patch_mean: float, patch_std: float, params: WeibullParams
-) -> Calibration:
+    size: int, scores: Floats, patch_mean: float | None, patch_std: float | None, params: WeibullParams
+) -> Reading:
     unit = float(np.median(scores))
     std = float(scores.std(dtype=np.float64))
-    if unit <= 0 or std <= 0 or patch_std <= 0:
+    if unit <= 0 or std <= 0 or (patch_std is not None and patch_std <= 0):
         raise FitError(
             f"the {len(scores)} training images score alike (median {unit:g}, standard deviation {std:g}): they are "
             f"copies of one another; calibration needs different images"
         )
     tail = _tail(scores, unit, params)
-    return Calibration(
+    return Reading(
         size=size,
         scores=scores,
         mean=float(scores.mean(dtype=np.float64)),
@@ -214,7 +229,7 @@ def _fit(
     )
 
 
-def _threshold(scores: npt.NDArray[np.float32], unit: float, tail: WeibullTail, rate: float) -> float:
+def _threshold(scores: Floats, unit: float, tail: WeibullTail, rate: float) -> float:
     """The score whose p-value is the false-alarm rate asked for."""
     share = tail.size / len(scores)
     if rate < share:

@@ -22,19 +22,21 @@ class Experience:
         root: The class folder.
         paths: Images relative to `root`, sorted.
         sha256s: Their hashes, in the same order.
+        bit_depth: Bits used by 16-bit files that do not tell them, if there are any.
     """
 
     name: str
     root: Path
     paths: tuple[str, ...]
     sha256s: tuple[str, ...]
+    bit_depth: int | None = None
 
     @classmethod
     def of(cls, manifest: Manifest, root: Path) -> Self:
         """Training view of a manifest whose files are in the class folder `root`."""
         good = [record for record in manifest.train if record.label == "good"]
         paths, sha256s = tuple(record.path for record in good), tuple(record.sha256 for record in good)
-        return cls(manifest.name, root, paths, sha256s)
+        return cls(manifest.name, root, paths, sha256s, manifest.bit_depth)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -45,7 +47,7 @@ class Experience:
         Raises:
             DataError: The file leaves the class folder or cannot be read.
         """
-        return read_image(inside(self.root, self.paths[index]))
+        return read_image(inside(self.root, self.paths[index]), self.bit_depth)
 
     def images(self) -> Iterator[npt.NDArray[np.uint8]]:
         """All images in the order of `paths`, read one by one; sizes may differ."""
@@ -60,6 +62,7 @@ class TestView:
         name: Class name.
         root: The class folder.
         records: Test records, sorted by path.
+        bit_depth: Bits used by 16-bit files that do not tell them, if there are any.
     """
 
     __test__ = False  # no test case, whatever pytest makes of the name
@@ -67,11 +70,12 @@ class TestView:
     name: str
     root: Path
     records: tuple[Record, ...]
+    bit_depth: int | None = None
 
     @classmethod
     def of(cls, manifest: Manifest, root: Path) -> Self:
         """Test view of a manifest whose files are in the class folder `root`."""
-        return cls(manifest.name, root, manifest.test)
+        return cls(manifest.name, root, manifest.test, manifest.bit_depth)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -87,7 +91,7 @@ class TestView:
         Raises:
             DataError: The file leaves the class folder or cannot be read.
         """
-        return read_image(inside(self.root, self.records[index].path))
+        return read_image(inside(self.root, self.records[index].path), self.bit_depth)
 
     def mask(self, index: int) -> npt.NDArray[np.bool_] | None:
         """Mask of image `index` as bool [H, W]: all false for a good image, none where a defect was never drawn.

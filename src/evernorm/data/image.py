@@ -1,5 +1,6 @@
 """One image file in, one upright 8-bit RGB array or boolean mask out; anything doubtful is refused by name."""
 
+import errno
 import io
 import threading
 import warnings
@@ -10,39 +11,70 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from evernorm.errors import DataError
+from evernorm.data.depth import FULL, GREY, Samples, low_bytes, to_8_bits
+from evernorm.errors import DataError, StateError
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm"})
 MAX_PIXELS = 100_000_000
 
 _EIGHT_BIT = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
-_SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+# Faults of the machine, not of the image: a disk that fails, a share that is gone, too many open files.
+_MACHINE = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV, errno.EMFILE, errno.ENFILE})
 _AGAIN = "copy it again from its source or remove it"
 
 _warnings_lock = threading.Lock()
 
 
-def read_image(source: Path | bytes) -> npt.NDArray[np.uint8]:
+def read_image(source: Path | bytes, bit_depth: int | None = FULL) -> npt.NDArray[np.uint8]:
     """Read one image as it is meant to be seen.
 
-    16-bit grey is scaled by 1/257 and rounded, so 0 and 65535 become 0 and 255; of 16-bit colour the high byte is
-    kept. Transparency is composited over white and the EXIF orientation applied. Of a multi-picture JPEG (MPO)
-    the first picture is read, as every JPEG reader does.
+    Of 16-bit files, white is the highest value of the bits that are used: 65535, or 4095 where a camera keeps 12
+    bits. A file may tell them (a PNG in sBIT, a TIFF in MaxSampleValue or BitsPerSample, a PGM in its header); of
+    others `bit_depth` does. Where all 16 are used, the high byte of colour is kept, and grey is rounded.
+    Transparency is composited over white and the EXIF orientation applied. Of a multi-picture JPEG (MPO) the first
+    picture is read, as every JPEG reader does.
 
     Args:
         source: The file, or its bytes.
+        bit_depth: Bits used by a 16-bit file that does not tell them; None: it is refused.
 
     Returns:
         uint8 array [H, W, 3], RGB.
 
     Raises:
         DataError: The file is missing, empty, truncated or damaged, no image, larger than `MAX_PIXELS`,
-            animated, of floating-point or wider than 16-bit pixels.
+            animated, of floating-point or wider than 16-bit pixels, or has values beyond the bits that are used.
+        StateError: The disk fails, or another fault of the machine.
     """
-    return _decode(source, _rgb)
+    samples = samples_of(source)
+    bits = samples.bits or bit_depth
+    if not samples.wide or (samples.colour and bits == FULL):
+        return _decode(source, _rgb)
+    if bits is None:
+        raise DataError(
+            f"{_name(source)}: a 16-bit file that does not tell how many of its bits are used; name them"
+        )
+    values = _decode(source, np.asarray).astype(np.int32)
+    if samples.colour:
+        values = values << 8 | _decode(source, np.asarray, low_bytes)
+    try:
+        scaled = to_8_bits(values, bits, samples)
+    except DataError as error:
+        raise DataError(f"{_name(source)}: {error.message}") from error
+    return _rgb(Image.fromarray(scaled))
+
+
+def samples_of(source: Path | bytes) -> Samples:
+    """How an image file keeps its samples, from the header alone.
+
+    Raises:
+        DataError: The header is refused for one of the reasons of `read_image`.
+    """
+    with _opened(source) as image:
+        return Samples.of(image)
 
 
 def read_mask(source: Path | bytes) -> npt.NDArray[np.bool_]:
@@ -59,22 +91,16 @@ def read_mask(source: Path | bytes) -> npt.NDArray[np.bool_]:
     return _decode(source, _nonzero)
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels as `read_image` gives them, from the header alone.
-
-    Raises:
-        DataError: The header is refused for one of the reasons of `read_image`.
-    """
-    with _opened(path) as image:
-        width, height = image.size
-        return (height, width) if _orientation(image) >= 5 else (width, height)
-
-
-def _decode(source: Path | bytes, convert: Callable[[Image.Image], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+def _decode(
+    source: Path | bytes,
+    convert: Callable[[Image.Image], npt.NDArray[Any]],
+    prepare: Callable[[ImageFile.ImageFile], None] = lambda _: None,
+) -> npt.NDArray[Any]:
     """Decode, convert to an array and turn upright."""
     with _opened(source) as image:
         image.verify()  # a PNG's checksums, which decoding skips; nothing for the other formats
     with _opened(source) as image:
+        prepare(image)
         # Pillow's TIFF reader warns while it decodes, the others only while they open.
         with _quiet() if image.format == "TIFF" else nullcontext():
             image.load()
@@ -87,14 +113,7 @@ def _decode(source: Path | bytes, convert: Callable[[Image.Image], npt.NDArray[A
 
 
 def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Loaded image to RGB [H, W, 3]."""
-    if image.mode in _SIXTEEN_BIT:
-        grey = np.asarray(image).astype(np.int32)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise DataError(
-                f"values {grey.min()}..{grey.max()} exceed 16 bits; save it with 8 or 16 bits a channel"
-            )
-        return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
+    """Loaded 8-bit image to RGB [H, W, 3]."""
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
@@ -103,7 +122,7 @@ def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 def _nonzero(image: Image.Image) -> npt.NDArray[np.bool_]:
     """Loaded mask to bool [H, W]."""
-    if image.mode in _SIXTEEN_BIT:
+    if image.mode in GREY:
         return np.asarray(image) > 0
     rgba = np.asarray(image.convert("RGBA"))
     return rgba[..., :3].any(axis=2) & (rgba[..., 3] > 0)
@@ -123,9 +142,9 @@ def _orientation(image: Image.Image) -> int:
 
 
 @contextmanager
-def _opened(source: Path | bytes) -> Iterator[Image.Image]:
+def _opened(source: Path | bytes) -> Iterator[ImageFile.ImageFile]:
     """Open an image and check its header; every failure inside the block becomes a DataError that names the file."""
-    name = "image" if isinstance(source, bytes) else str(source)
+    name = _name(source)
     try:
         if isinstance(source, Path) and not source.is_file():
             raise DataError(f"no such file; {_AGAIN}")
@@ -153,7 +172,15 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception on bad input
+        if isinstance(error, OSError) and error.errno in _MACHINE:
+            raise StateError(
+                f"{name}: cannot be read now ({error.strerror}); check the disk, and run again"
+            ) from error
         raise DataError(f"{name}: truncated or damaged image ({error}); {_AGAIN}") from error
+
+
+def _name(source: Path | bytes) -> str:
+    return "image" if isinstance(source, bytes) else str(source)
 
 
 def _check_header(image: Image.Image) -> None:
@@ -167,7 +194,7 @@ def _check_header(image: Image.Image) -> None:
         raise DataError("animated or multi-page image; save the one frame meant as its own file")
     if image.mode == "F":
         raise DataError("floating-point image; save it with 8 or 16 bits a channel")
-    if image.mode not in _EIGHT_BIT | _SIXTEEN_BIT:
+    if image.mode not in _EIGHT_BIT | GREY:
         raise DataError(f"colour mode {image.mode!r} is not supported; save it as 8-bit RGB")
 
 

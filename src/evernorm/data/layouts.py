@@ -22,8 +22,8 @@ from pathlib import Path
 
 from evernorm.data.listing import ClassListing, Finder, Item, holds_images, visible_entries
 from evernorm.data.manifest import Format, Split, leaves_folder
+from evernorm.data.naming import keyed
 from evernorm.errors import DataError
-from evernorm.files import is_plain_name
 
 VISA_TABLE = "split_csv/1cls.csv"
 """Where VisA's table is below the root."""
@@ -90,13 +90,13 @@ def read_visa(root: Path, names: Collection[str] | None) -> dict[str, ClassListi
 
     Args:
         root: Folder that holds the table and one folder a class.
-        names: Read only these classes, if given.
+        names: Keys of the classes to read; all, if None.
 
     Returns:
-        Listings by class name, sorted by name.
+        Listings by key, sorted.
 
     Raises:
-        DataError: The table cannot be read, lacks a column or names a class that is no plain name.
+        DataError: The table cannot be read, lacks a column or has classes that cannot be told apart by their names.
     """
     table = root / VISA_TABLE
     try:
@@ -107,18 +107,14 @@ def read_visa(root: Path, names: Collection[str] | None) -> dict[str, ClassListi
         raise DataError(f"{table} cannot be read as a table ({error}); the visa format needs it") from error
     if missing := [column for column in _VISA_COLUMNS if column not in columns]:
         raise DataError(f"{table} has no column {', '.join(missing)}; expected {', '.join(_VISA_COLUMNS)}")
-    wanted = sorted({row["object"] or "" for row in rows if names is None or row["object"] in names})
-    if odd := [name for name in wanted if not is_plain_name(name)]:
-        raise DataError(
-            f"{table} has objects whose names are no plain class names: {', '.join(map(repr, odd))}"
-        )
-    classes = {name: Finder(root / name) for name in wanted}
+    wanted = keyed(sorted({row["object"] or "" for row in rows}), names)
+    classes = {name: Finder(root / name) for name in wanted.values()}
     seen: set[str | None] = set()
     for row in rows:
         if found := classes.get(row["object"] or ""):
             _visa_row(found, row, again=row["image"] in seen)
             seen.add(row["image"])
-    return {name: found.listing("visa") for name, found in classes.items()}
+    return {key: classes[name].listing("visa") for key, name in wanted.items()}
 
 
 def _visa_row(found: Finder, row: Mapping[str, str | None], again: bool) -> None:

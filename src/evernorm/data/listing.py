@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from evernorm.data.image import SUFFIXES
 from evernorm.data.manifest import Format, Label, Split
+from evernorm.data.naming import key_of
 from evernorm.errors import DataError
 
 _IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini", "manifest.json"})
@@ -29,9 +30,18 @@ class Item:
 
 @dataclass(frozen=True)
 class ClassListing:
-    """The images of one class, sorted by path, and what in its folder fits no place of the layout."""
+    """The images of one class, sorted by path, and what in its folder fits no place of the layout.
+
+    Attributes:
+        name: Key of the class.
+        display: Name of its folder.
+        format: Layout of the folder.
+        items: The images.
+        faults: What fits no place.
+    """
 
     name: str
+    display: str
     format: Format
     items: tuple[Item, ...]
     faults: tuple[str, ...]
@@ -119,7 +129,7 @@ class Finder:
     def listing(self, format: Format) -> ClassListing:
         """What was found, in the order of the paths."""
         items = tuple(sorted(self.items, key=lambda item: item.path))
-        return ClassListing(self.folder.name, format, items, tuple(self.faults))
+        return ClassListing(key_of(self.folder.name), self.folder.name, format, items, tuple(self.faults))
 
 
 def visible_entries(folder: Path) -> list[Path]:

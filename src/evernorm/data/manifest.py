@@ -6,8 +6,10 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from evernorm.data.naming import DisplayName
 from evernorm.errors import StateError
-from evernorm.files import PLAIN_NAME, is_plain_name, read_json, sha256_json, write_json
+from evernorm.files import PLAIN_NAME, is_plain_name, read_json, write_json
+from evernorm.params.groups import BitDepth
 
 SCHEMA_VERSION: Final = 1
 
@@ -80,25 +82,50 @@ class Record(BaseModel):
         return self
 
 
+class Dropped(BaseModel):
+    """An image that was left out on demand.
+
+    Attributes:
+        path: POSIX path relative to the class folder.
+        fault: What is wrong with it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: RelativePath
+    fault: str
+
+
 class Manifest(BaseModel):
     """All images of one class, sorted by path whatever the order they are given in.
 
     Attributes:
         schema_version: Version of this schema.
-        name: Class name.
+        name: Key of the class, a plain name.
+        display: What people call it; in the data set, the name of its folder. The key, if it is not given.
         format: Layout the class was read from.
+        bit_depth: Bits used by those 16-bit files that do not tell them; None where there are none such.
         records: One record an image.
+        dropped: Images of the class folder that were left out, and why.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: PlainName
+    display: DisplayName = ""
     format: Format
+    bit_depth: BitDepth | None = None
     records: Annotated[
         tuple[Record, ...],
         AfterValidator(lambda records: tuple(sorted(records, key=lambda record: record.path))),
     ]
+    dropped: tuple[Dropped, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_called(cls, values: Any) -> Any:
+        return {"display": values.get("name"), **values} if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _lists_once(self) -> Self:
@@ -117,9 +144,9 @@ class Manifest(BaseModel):
         """Records of the test split."""
         return tuple(record for record in self.records if record.split == "test")
 
-    def sha256(self) -> str:
-        """Hex SHA-256 of the canonical JSON: the same images and labels give the same hash anywhere."""
-        return sha256_json(self.model_dump(mode="json"))
+    def training(self) -> Self:
+        """What learning depends on: it pins every training image by its hash and says nothing of the test images."""
+        return self.model_copy(update={"display": self.name, "records": self.train, "dropped": ()})
 
     def save(self, path: Path) -> None:
         """Write the manifest as JSON, atomically."""

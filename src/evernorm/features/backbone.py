@@ -1,7 +1,9 @@
 """timm backbones as frozen patch-feature extractors (PatchCore section 3.1; NOTES on PatchCoreCL)."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -138,6 +140,15 @@ class TimmBackbone:
     def weights(self) -> dict[str, npt.NDArray[Any]]:
         """The weights up to the deepest level, so that a served bank needs no other source."""
         return {name: tensor.cpu().numpy() for name, tensor in self.network.state_dict().items()}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the weights: two backbones with the same give the same features."""
+        hashed = hashlib.sha256()
+        for name, array in sorted(self.weights().items()):
+            hashed.update(f"{name}:{array.dtype}:{array.shape}\n".encode())
+            hashed.update(np.ascontiguousarray(array).tobytes())
+        return hashed.hexdigest()
 
     def levels(self, inputs: "Tensor") -> "list[Tensor]":
         """The feature levels of preprocessed inputs, shallowest first: ``[n, channels, rows, columns]`` each."""

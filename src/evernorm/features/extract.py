@@ -1,15 +1,14 @@
 """Many images to a few arrays of what a backbone makes of them, in bounded memory."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from evernorm.features.backbone import Backbone
-from evernorm.types import Floats, Progress, Read
+from evernorm.types import Floats, Image, Progress, Read
 
 MEMORY_LIMIT = 2 << 30  # bytes of an array held in memory; more goes to an unlinked file, memory-mapped
 
@@ -20,7 +19,6 @@ def extract(
     count: int,
     *,
     batch_size: int = 4,
-    out: Path | None = None,
     progress: Progress | None = None,
 ) -> Floats:
     """Run the backbone once over `count` images.
@@ -33,57 +31,58 @@ def extract(
         read: Image number → uint8 ``[H, W, 3]``; must be safe to call from another thread.
         count: Number of images.
         batch_size: Images a forward pass; changes speed, and results only in the last bits.
-        out: Where to store the array as ``.npy``; kept in memory or a nameless file without it.
         progress: Called with (done, total) after each batch.
 
     Returns:
         float32 ``[count, patches, dim]``.
     """
     return collect(
-        lambda images: (backbone.features(images),), read, count, batch_size, outs=(out,), progress=progress
-    )[0]
+        lambda images: {"features": backbone.features(images)}, read, count, batch_size, progress=progress
+    )["features"]
 
 
 def collect(
-    compute: Callable[[list[npt.NDArray[np.uint8]]], tuple[Floats, ...]],
+    see: Callable[[list[Image]], Mapping[str, Floats]],
     read: Read,
     count: int,
     batch_size: int,
     *,
-    outs: tuple[Path | None, ...] | None = None,
+    folder: Path | None = None,
     progress: Progress | None = None,
-) -> tuple[Floats, ...]:
-    """Run `compute` over `count` images and put the arrays it gives for each batch together.
+) -> dict[str, Floats]:
+    """Look at `count` images in batches and put the arrays that each gives together.
 
     Memory of each array as in `extract`.
 
     Args:
-        compute: Images → arrays ``[n, …]``.
+        see: Images → arrays ``[n, …]`` by name.
         read: Image number → uint8 ``[H, W, 3]``; must be safe to call from another thread.
         count: Number of images.
         batch_size: Images at once.
-        outs: Where to store each array as ``.npy``; without it, in memory or a nameless file.
+        folder: Where to store each array as ``<name>.npy``; without it, in memory or a nameless file.
         progress: Called with (done, total) after each batch.
 
     Returns:
-        One float32 array ``[count, …]`` an output.
+        One float32 array ``[count, …]`` a name.
     """
 
-    def prepare(parts: tuple[Floats, ...]) -> tuple[Floats, ...]:
-        places = outs or (None,) * len(parts)
-        return tuple(allocate((count, *part.shape[1:]), out) for part, out in zip(parts, places, strict=True))
+    def prepare(parts: Mapping[str, Floats]) -> dict[str, Floats]:
+        return {
+            name: allocate((count, *part.shape[1:]), folder and folder / f"{name}.npy")
+            for name, part in parts.items()
+        }
 
     if count == 0:
-        return prepare(compute([np.zeros((8, 8, 3), np.uint8)]))  # for the shapes
-    whole: tuple[Floats, ...] = ()
+        return prepare(see([np.zeros((8, 8, 3), np.uint8)]))  # for the shapes
+    whole: dict[str, Floats] = {}
     for start, images in _batches(read, count, batch_size):
-        parts = compute(images)
+        parts = see(images)
         whole = whole or prepare(parts)
-        for array, part in zip(whole, parts, strict=True):
-            array[start : start + len(images)] = part
+        for name, part in parts.items():
+            whole[name][start : start + len(images)] = part
         if progress:
             progress(start + len(images), count)
-    for array in whole:
+    for array in whole.values():
         if isinstance(array, np.memmap):
             array.flush()
     return whole
@@ -103,11 +102,11 @@ def allocate(shape: tuple[int, ...], out: Path | None = None) -> Floats:
         return np.memmap(nameless, dtype=np.float32, mode="w+", shape=shape)
 
 
-def _batches(read: Read, count: int, size: int) -> Iterator[tuple[int, list[npt.NDArray[np.uint8]]]]:
+def _batches(read: Read, count: int, size: int) -> Iterator[tuple[int, list[Image]]]:
     """Batches with the number of their first image; the next one is decoded meanwhile."""
     with ThreadPoolExecutor(max_workers=1) as decoder:
 
-        def load(start: int) -> list[npt.NDArray[np.uint8]]:
+        def load(start: int) -> list[Image]:
             return [read(i) for i in range(start, min(start + size, count))]
 
         upcoming = decoder.submit(load, 0)

@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from evernorm.types import Floats, Image
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,15 @@ class Preprocess:
     std: tuple[float, float, float]
     interpolation: str
 
-    def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def resize(self, image: Image) -> Image:
+        """The image as uint8 ``[size, size, 3]``; one of that size is not changed."""
+        from PIL import Image as Pillow
+
+        filters = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
+        resized = Pillow.fromarray(image).resize((self.size, self.size), filters[self.interpolation])
+        return np.asarray(resized)
+
+    def __call__(self, image: Image) -> Floats:
         """Preprocess one image.
 
         Args:
@@ -32,11 +41,7 @@ class Preprocess:
         Returns:
             float32 ``[3, size, size]``.
         """
-        from PIL import Image
-
-        filters = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-        resized = Image.fromarray(image).resize((self.size, self.size), filters[self.interpolation])
-        scaled = np.asarray(resized, np.float32) / np.float32(255)
+        scaled = self.resize(image).astype(np.float32) / np.float32(255)
         normalised = (scaled - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         return np.ascontiguousarray(normalised.transpose(2, 0, 1))
 

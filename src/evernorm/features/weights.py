@@ -1,11 +1,14 @@
 """Where a backbone's weights come from: a package, a file, timm's hub, or, only when asked for, chance."""
 
 import importlib.util
+import math
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evernorm.errors import WeightsError
+from evernorm.files import sha256_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,7 +39,7 @@ def load_weights(model: "nn.Module", source: str, backbone: str) -> None:
     """Load pretrained weights into a model whose head may have been pruned.
 
     Every parameter the model has must be there with its shape; what the file has beyond that (later
-    stages, a classifier) is ignored.
+    stages, a classifier) is ignored. Only a position embedding may be of another image size: it is resampled.
 
     Args:
         model: The network.
@@ -47,7 +50,7 @@ def load_weights(model: "nn.Module", source: str, backbone: str) -> None:
         WeightsError: The source does not exist or does not fit.
     """
     state = _hub_state(backbone) if source == HUB else _read_state(_locate(source, backbone))
-    state = _timm_names(state, model)
+    state = _on_grid(_timm_names(state, model), model)
     wanted = model.state_dict()
     faults = [f"{name} is missing" for name in wanted if name not in state]
     faults += [
@@ -140,3 +143,33 @@ def _timm_names(state: "dict[str, Tensor]", model: "nn.Module") -> "dict[str, Te
             layer, _, leaf = name.partition(".")
             renamed[f"{_HEAD[layer]}.{leaf}"] = tensor
     return renamed
+
+
+def _on_grid(state: "dict[str, Tensor]", model: "nn.Module") -> "dict[str, Tensor]":
+    """Resample a transformer's position embedding ``[1, tokens, channels]`` to the model's grid, as timm does."""
+    from timm import layers
+
+    library: Any = layers
+    found, wanted = state.get("pos_embed"), getattr(model, "pos_embed", None)
+    grid: Any = getattr(getattr(model, "patch_embed", None), "grid_size", None)
+    if found is None or wanted is None or grid is None or not found.ndim == wanted.ndim == 3:
+        return state
+    prefix = wanted.shape[1] - grid[0] * grid[1]  # class and register tokens, which have no place
+    side = math.isqrt(max(found.shape[1] - prefix, 0))
+    if found.shape == wanted.shape or prefix < 0 or side**2 + prefix != found.shape[1]:
+        return state
+    resampled = library.resample_abs_pos_embed(found.float(), grid, (side, side), num_prefix_tokens=prefix)
+    return {**state, "pos_embed": resampled}
+
+
+def source_digest(source: str, backbone: str) -> str:
+    """What tells one source of weights from another without loading them: a hash of the file, or a name and a version.
+
+    Raises:
+        WeightsError: The source does not exist.
+    """
+    if source == RANDOM:
+        return f"{RANDOM} torch {version('torch')} timm {version('timm')}"
+    if source == HUB:
+        return f"{HUB} {backbone} timm {version('timm')}"
+    return sha256_file(_locate(source, backbone))

@@ -4,48 +4,17 @@ The rows are in selection order, so the memory of size j is a prefix. One pass o
 running minimum at each size, gives the scores for every size that a growing stream will ever use.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from evernorm.files import read_arrays, write_arrays
+from evernorm.calibration.evidence import Evidence
 from evernorm.memory.scoring import reweighting
 from evernorm.types import Floats, Progress
 
 if TYPE_CHECKING:
     import torch
-
-
-@dataclass(frozen=True)
-class TrainingScores:
-    """Leave-one-image-out results for the sizes a memory is read at.
-
-    Attributes:
-        sizes: int64 ``[L]``, descending numbers of rows.
-        scores: float32 ``[L, n]``, image score of each training image; NaN where no other image's row is left.
-        patch_mean: float32 ``[L]``, mean patch distance.
-        patch_std: float32 ``[L]``, standard deviation of the patch distances.
-        routing: float32 ``[n]``, distance of each image to the keys of the others (`memory.keys`); None
-            without keys.
-    """
-
-    sizes: npt.NDArray[np.int64]
-    scores: Floats
-    patch_mean: Floats
-    patch_std: Floats
-    routing: Floats | None = None
-
-    def save(self, path: Path) -> None:
-        """Write one safetensors file."""
-        write_arrays(path, {name: array for name, array in vars(self).items() if array is not None})
-
-    @classmethod
-    def load(cls, path: Path) -> "TrainingScores":
-        """Read it back."""
-        return cls(**read_arrays(path))
 
 
 def leave_one_out(
@@ -56,7 +25,7 @@ def leave_one_out(
     neighbours: int,
     device: "torch.device",
     progress: Progress | None = None,
-) -> TrainingScores:
+) -> Evidence:
     """Score each training image against the rows that come from the other images.
 
     Memory: one image's distances to all rows, P · k · 4 bytes, besides the inputs.
@@ -100,7 +69,7 @@ def leave_one_out(
     number = np.maximum(moments[0], 1)
     mean = moments[1] / number
     std = np.sqrt(np.maximum(moments[2] / number - mean**2, 0))
-    return TrainingScores(np.array(sizes, np.int64), scores, mean.astype(np.float32), std.astype(np.float32))
+    return Evidence(scores, np.array(sizes, np.int64), mean.astype(np.float32), std.astype(np.float32))
 
 
 def _running_minimum(squared: "torch.Tensor", ends: list[int]) -> "tuple[torch.Tensor, torch.Tensor]":

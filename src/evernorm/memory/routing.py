@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evernorm.memory.params import Routing
 from evernorm.memory.search import NearestRows
-from evernorm.params.groups import Routing
 from evernorm.types import Floats, Indices
 
 _SLACK = 1e-5  # relative; sums in another order may differ by this much

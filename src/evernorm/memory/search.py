@@ -1,5 +1,6 @@
 """Exact nearest rows on FAISS: on the GPU where faiss-gpu and CUDA are there, else on the CPU."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,7 @@ class NearestRows:
         self.rows = np.ascontiguousarray(rows)
         index: Any = faiss.IndexFlatL2(self.rows.shape[1])
         if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
-            self._resources = faiss.StandardGpuResources()
-            index = faiss.index_cpu_to_gpu(self._resources, 0, index)
+            index = faiss.index_cpu_to_gpu(_gpu_resources(), 0, index)
         index.add(self.rows)
         self._index = index
 
@@ -45,6 +45,14 @@ class NearestRows:
         count = min(count, len(self.rows))
         neighbours: Indices = self._index.search(self.rows[row_indices], count)[1]
         return neighbours
+
+
+@cache
+def _gpu_resources() -> Any:
+    """One for all memories: each reserves memory of the GPU for itself."""
+    import faiss
+
+    return faiss.StandardGpuResources()
 
 
 def euclidean(queries: Floats, rows: Floats, chosen: Indices) -> Floats:

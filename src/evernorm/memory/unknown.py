@@ -1,4 +1,4 @@
-"""Products that the bank never learned: when an image is called unknown, and how often that is right.
+"""Products that the bank never learned: when an image is called unknown.
 
 An image farther from the keys of its class than the class's own images are (the tail of its leave-one-out
 routing distances) is not normal. That alone does not make it another product: where normal images are alike,
@@ -6,14 +6,11 @@ every defect lies in that tail. So the limit stands part of the way, on a logari
 the nearest other class of the bank, which says how far apart products are.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from evernorm.types import Doubles, Floats
+from evernorm.types import Doubles, Flags, Floats, Indices
 
 
 @dataclass(frozen=True)
@@ -48,55 +45,29 @@ class UnknownRule:
         tails, between = np.delete(self.tails, place), np.delete(np.delete(self.between, place, 0), place, 1)
         return UnknownRule(tails, between, self.margin)
 
-    def applies(self, distances: Floats) -> npt.NDArray[np.bool_]:
-        """Whether each image is unknown, bool ``[n]``, by its routing distances float32 ``[n, T]``."""
-        place = distances.argmin(axis=1)
-        beyond: npt.NDArray[np.bool_] = distances[np.arange(len(distances)), place] > self.limits[place]
+    def applies(self, distances: Floats, place: Indices) -> Flags:
+        """Whether each image is unknown, bool ``[n]``, by its routing distances float32 ``[n, T]``.
+
+        Args:
+            distances: To each class.
+            place: int64 ``[n]``, the class each image goes to.
+        """
+        beyond: Flags = distances[np.arange(len(distances)), place] > self.limits[place]
         return beyond
 
+    def left_out(self, distances: Floats, place: Indices) -> Flags | None:
+        """Whether a bank that never learned the class at ``place[i]`` would call image i unknown.
 
-def unknown_figures(
-    statistics: Mapping[str, Floats],
-    labels: Mapping[str, npt.NDArray[np.bool_]],
-    classes: Sequence[str],
-    rule: UnknownRule,
-) -> dict[str, Any]:
-    """Shares of test images that are called unknown, rightly and wrongly.
-
-    Entries are independent, so a bank without a class is a column less in the routing distances: each class in
-    turn is the unknown product, and nothing is learned or seen again.
-
-    Args:
-        statistics: Class of the images → float32 ``[n, T]``, their routing distances to the classes of the bank.
-        labels: Class of the images → bool ``[n]``, True = anomalous.
-        classes: The T classes of the bank.
-        rule: Its rule.
-
-    Returns:
-        Per class, and as means over the classes: ``recognised``, the share of its images that the bank without it
-        calls unknown; ``good_rate`` and ``defective_rate``, the shares of its normal and of its anomalous images
-        that the whole bank calls unknown. None where there is no such image, or where that bank has no limit.
-    """
-    per_class: dict[str, dict[str, float | None]] = {}
-    for name, distances in statistics.items():
-        place, called = list(classes).index(name), rule.applies(distances)
-        without, rest = np.delete(distances, place, axis=1), rule.without(place)
-        per_class[name] = {
-            "recognised": _share(rest.applies(without)) if np.isfinite(rest.limits).any() else None,
-            "good_rate": _share(called[~labels[name]]),
-            "defective_rate": _share(called[labels[name]]),
-        }
-    rates = ("recognised", "good_rate", "defective_rate")
-    return {
-        "per_class": per_class,
-        **{rate: _mean([each[rate] for each in per_class.values()]) for rate in rates},
-    }
-
-
-def _share(called: npt.NDArray[np.bool_]) -> float | None:
-    return float(called.mean()) if called.size else None
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
-    return float(np.mean(present)) if present else None
+        Entries are independent, so such a bank is a column less in the routing distances. None where it has no
+        limit.
+        """
+        if self.margin > 0 and len(self.tails) < 3:  # of two classes one is left, of which nothing is far
+            return None
+        if len(self.tails) < 2:
+            return None
+        unknown = np.empty(len(distances), np.bool_)
+        for each in np.unique(place):
+            of, rest = place == each, self.without(each)
+            remaining = np.delete(distances[of], each, axis=1)
+            unknown[of] = rest.applies(remaining, remaining.argmin(axis=1))
+        return unknown

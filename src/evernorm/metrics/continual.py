@@ -116,6 +116,30 @@ def forgetting(R: Rows) -> dict[str, float | None]:
     return {"chaudhry": chaudhry(R), "relative_percent": relative_percent(R), "mtrmb": mtrmb(R)}
 
 
+def forgetting_since(
+    learned: Sequence[float | None], best: Sequence[float | None], last: Sequence[float | None]
+) -> dict[str, float | None]:
+    """`forgetting` from what can be carried from experience to experience, without the matrix.
+
+    Args:
+        learned: Metric of each of T classes when it was learned, R[j, j].
+        best: Its highest value before the last experience, max over i < T of R[i, j]; what is given for the last
+            class does not count.
+        last: Metric of each class after the last experience, R[T, j].
+    """
+    count = len(last)
+    first, top, now = (_floats(row)[: count - 1] for row in (learned, best, last))
+    if count == 1:
+        return {"chaudhry": 0.0, "relative_percent": 0.0, "mtrmb": 0.0}
+    first = np.where(first == 0, np.nan, first)
+    forgotten = _mean(top - now)
+    return {
+        "chaudhry": forgotten,
+        "relative_percent": _mean(100 * (first - now) / first),
+        "mtrmb": None if forgotten is None else forgotten / count,
+    }
+
+
 def gap_to_joint(R: Rows, joint: Sequence[float | None] | Matrix) -> float | None:
     """Relative gap to joint training (PatchCoreCL section 5.2): (joint − final) / joint, of class means.
 

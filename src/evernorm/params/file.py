@@ -1,17 +1,19 @@
 """params.yaml read and checked: every fault is told at once, with its line and the nearest valid key."""
 
+import copy
 import difflib
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from evernorm.errors import ParamsError
 from evernorm.files import PLAIN_NAME, START, is_plain_name
 from evernorm.params.groups import Params
+from evernorm.params.model import params_model
+from evernorm.params.yaml12 import YAMLError, compose, construct, keys, load
 
 
 def load_params(path: Path) -> Params:
@@ -29,12 +31,16 @@ def load_params(path: Path) -> Params:
             f"{path} is missing; `evernorm learn --data DIR` makes a workspace with one"
         ) from error
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        tree = compose(text)
+        values = construct(tree)
+    except YAMLError as error:
         raise ParamsError(f"{path.name} is not YAML: {error}") from error
     lines: dict[tuple[str, ...], int] = {}
-    repeated = list(_index_lines(tree, (), lines))
+    repeated = []
+    for key, line in keys(tree):
+        if key in lines:
+            repeated.append(f"line {line}: {'.'.join(key)} stands here again (first in line {lines[key]})")
+        lines.setdefault(key, line)
     return parse_params(values or {}, lines=lines, place=path.name, faults=repeated)
 
 
@@ -59,7 +65,7 @@ def parse_params(
     found = [f"{place} {fault}" for fault in faults]
     params: Params | None = None
     try:
-        params = Params.model_validate(values)
+        params = params_model().model_validate(values)
     except ValidationError as error:
         for detail in error.errors():
             path = tuple(str(part) for part in detail["loc"])
@@ -81,8 +87,8 @@ def parse_params(
 def load_value(text: str) -> Any:
     """A YAML value; as it stands what YAML cannot read, like a cron schedule, which begins with an asterisk."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return load(text)
+    except YAMLError:
         return text
 
 
@@ -92,7 +98,7 @@ def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     Raises:
         ParamsError: A setting without ``=``, or a path through a plain value; all faults at once.
     """
-    tree: dict[str, Any] = yaml.safe_load(yaml.safe_dump(values)) or {}
+    tree = copy.deepcopy(values)
     faults: list[str] = []
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -115,7 +121,7 @@ def override(values: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
 
 def _explain(path: tuple[str, ...], detail: Any) -> str:
     key = ".".join(path) or "the whole file"
-    group: Any = Params
+    group: Any = params_model()
     for part in path[:-1]:
         field = (
             group.model_fields.get(part) if isinstance(group, type) and issubclass(group, BaseModel) else None
@@ -123,7 +129,7 @@ def _explain(path: tuple[str, ...], detail: Any) -> str:
         group = field.annotation if field else None
     fields = group.model_fields if isinstance(group, type) and issubclass(group, BaseModel) else {}
     if detail["type"] == "extra_forbidden":
-        valid = list(fields) if fields else ["after"]
+        valid = list(fields) if fields else ["after", "needs", "aside"]
         near = difflib.get_close_matches(path[-1], valid, n=1, cutoff=0.5)
         hint = (
             f"did you mean {'.'.join((*path[:-1], near[0]))}?" if near else f"valid here: {', '.join(valid)}"
@@ -149,36 +155,26 @@ def _stream_faults(stream: Mapping[Any, Any]) -> list[str]:
     after = {
         n: item.get("after") for n, item in stream.items() if isinstance(item, Mapping) and item.get("after")
     }
+    aside = {n for n, item in stream.items() if isinstance(item, Mapping) and item.get("aside")}
     for name, previous in after.items():
         if previous != START and previous not in stream:
             near = difflib.get_close_matches(str(previous), [START, *map(str, stream)], n=1)
             faults.append(
                 f"stream.{name}.after is {previous!r}, no class of the stream; did you mean {(near or [START])[0]}?"
             )
-    for previous in sorted({p for p in after.values() if list(after.values()).count(p) > 1}, key=str):
-        both = ", ".join(str(n) for n, p in after.items() if p == previous)
+    if left := sorted(str(n) for n, previous in after.items() if previous in aside):
+        faults.append(f"stream: {', '.join(left)} comes after a class that is set aside")
+    chain = {n: previous for n, previous in after.items() if n not in aside}
+    for previous in sorted({p for p in chain.values() if list(chain.values()).count(p) > 1}, key=str):
+        both = ", ".join(str(n) for n, p in chain.items() if p == previous)
         faults.append(f"stream: {both} all come after {previous}; each class has one successor")
     if not faults and len(after) == len(stream) and stream:
         reached, last = 0, START
-        successor = {previous: name for name, previous in after.items()}
+        successor = {previous: name for name, previous in chain.items()}
         while last in successor:
             last, reached = successor[last], reached + 1
-        if reached < len(stream):
+        if reached < len(chain):
             faults.append(
-                f"stream: only {reached} of {len(stream)} classes are reached from {START}; the rest is a ring"
+                f"stream: only {reached} of {len(chain)} classes are reached from {START}; the rest is a ring"
             )
     return faults
-
-
-def _index_lines(
-    node: yaml.Node | None, path: tuple[str, ...], lines: dict[tuple[str, ...], int]
-) -> Iterable[str]:
-    """Record the line of every key; yield a fault for every repeated key."""
-    if not isinstance(node, yaml.MappingNode):
-        return
-    for key, value in node.value:
-        here = (*path, str(key.value))
-        if here in lines:
-            yield f"line {key.start_mark.line + 1}: {'.'.join(here)} stands here again (first in line {lines[here]})"
-        lines.setdefault(here, key.start_mark.line + 1)
-        yield from _index_lines(value, here, lines)

@@ -1,22 +1,16 @@
 """Every parameter of params.yaml as frozen models: its default and its range."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from evernorm.errors import ParamsError
 from evernorm.files import START
 
-
-class Method(StrEnum):
-    """Named presets; `methods.presets` says what parts each is made of."""
-
-    PATCHCORE_CL = "patchcore_cl"
-    SEPARATE = "separate"
-    JOINT = "joint"
-    FINETUNE = "finetune"
-    UCAD = "ucad"
+PROMOTIONS = "-promotions"
+"""Ends the name of a registered model's log of promotions."""
 
 
 class StructureKind(StrEnum):
@@ -26,41 +20,18 @@ class StructureKind(StrEnum):
     SUPERPIXELS = "superpixels"
 
 
-class PromptKind(StrEnum):
-    """What is trained to adapt the frozen backbone to a class."""
-
-    NONE = "none"
-    ADDITIVE = "additive"
-    PREFIX = "prefix"
-
-
-class Loss(StrEnum):
-    """The structure-based contrastive loss: as in UCAD's code, or as its Eq. 3 is printed."""
-
-    EXPONENTIAL = "exponential"
-    LINEAR = "linear"
-
-
-class Stopping(StrEnum):
-    """Which epoch's prompt is kept; the last two judge by normal training images held out of the training."""
-
-    LAST = "last"
-    LOSS = "loss"
-    COMPACTNESS = "compactness"
-
-
-class Routing(StrEnum):
-    """The statistic of an image's patch distances that the routed class has lowest."""
-
-    MEAN = "mean"
-    MAX = "max"
-
-
 class Engine(StrEnum):
     """What fits a Weibull tail."""
 
     LIBMR = "libmr"
     SCIPY = "scipy"
+
+
+class Unmeasured(StrEnum):
+    """What the gate makes of a class without the test images that its bounds need."""
+
+    ACCEPT = "accept"
+    REFUSE = "refuse"
 
 
 class Device(StrEnum):
@@ -71,7 +42,9 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
-class _Group(BaseModel):
+class Group(BaseModel):
+    """Frozen; unknown keys are refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
@@ -84,7 +57,21 @@ def _distinct(levels: tuple[int, ...]) -> tuple[int, ...]:
 Levels = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_distinct)]
 
 
-class FeatureParams(_Group):
+BitDepth = Annotated[int, Field(ge=8, le=16)]
+
+
+class DataParams(Group):
+    """How images are read. No stage depends on this: what it says of a class is in the manifest of the class."""
+
+    bit_depth: BitDepth = 16  # bits used by 16-bit files that do not tell them
+    bit_depth_of: dict[str, BitDepth] = {}  # the same for a class that differs
+
+    def bits(self, name: str) -> int:
+        """For a class."""
+        return self.bit_depth_of.get(name, self.bit_depth)
+
+
+class FeatureParams(Group):
     """The frozen backbone.
 
     No stage depends on `device` and `batch_size`: they change a result by rounding only (the last bits for a
@@ -107,7 +94,7 @@ class FeatureParams(_Group):
         return value
 
 
-class SamParams(_Group):
+class SamParams(Group):
     """segment-anything's automatic mask generator, under its own names and with its defaults."""
 
     checkpoint: str = ""  # a .pth of segment-anything, a directory or hub name of transformers' SAM
@@ -124,7 +111,7 @@ class SamParams(_Group):
     min_mask_region_area: Annotated[int, Field(ge=0)] = 0
 
 
-class SuperpixelParams(_Group):
+class SuperpixelParams(Group):
     """Felzenszwalb and Huttenlocher's graph-based segmentation (2004), under scikit-image's names."""
 
     size: Annotated[int, Field(ge=32, le=2048)] = 224  # longer side at which an image is segmented, pixels
@@ -132,7 +119,7 @@ class SuperpixelParams(_Group):
     sigma: Annotated[float, Field(ge=0)] = 0.8
 
 
-class MaskParams(_Group):
+class MaskParams(Group):
     """Where the parts of the training images are."""
 
     structure: StructureKind = StructureKind.SUPERPIXELS
@@ -144,105 +131,144 @@ class MaskParams(_Group):
     superpixels: SuperpixelParams = SuperpixelParams()
 
 
-class PromptParams(_Group):
-    """What is trained for a class, and how (UCAD, structure-based contrastive learning).
-
-    All defaults are the paper's but `stopping`: there the last epoch is kept. With EfficientNet-lite0 that harms
-    some classes and helps others, and compactness, which needs no defects, tells which (docs/results.md).
-    """
-
-    kind: PromptKind = PromptKind.ADDITIVE
-    length: Annotated[int, Field(ge=1, le=100)] = 5  # prefix: keys and values a block
-    first_block: Annotated[int, Field(ge=0, le=200)] = 0  # the first block whose input is prompted
-    loss: Loss = Loss.EXPONENTIAL
-    temperature: Annotated[float, Field(gt=0)] = 0.5
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-4
-    batch_size: Annotated[int, Field(ge=1, le=1024)] = 8
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = 25
-    clip: Annotated[float, Field(gt=0)] = 1.0  # largest norm of the gradient
-    stopping: Stopping = Stopping.COMPACTNESS
-    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of the training images for that
-    patience: Annotated[int, Field(ge=1, le=10_000)] = (
-        5  # epochs without a gain on them that end the training
-    )
-
-
-class KnowledgeParams(_Group):
-    """The memory: PatchCoreCL's `budget` rows in all, or UCAD's `rows` and `keys` for each class."""
-
-    budget: Annotated[int, Field(ge=10, le=10_000_000)] = 10_000
-    rows: Annotated[int, Field(ge=10, le=10_000_000)] = 196  # knowledge of a class (Table 7: 196, 392, 784)
-    keys: Annotated[int, Field(ge=1, le=1_000_000)] = 196
-    key_layers: Levels = ()  # feature levels of the keys; empty: features.layers
-    projection: Annotated[int, Field(ge=8, le=4096)] = 256  # columns in which the coreset is selected
-    neighbours: Annotated[int, Field(ge=1, le=100)] = 9  # b of PatchCore Eq. 7
-
-
-class WeibullParams(_Group):
+class WeibullParams(Group):
     """Calibration on normal training images."""
 
     engine: Engine = Engine.LIBMR
     tail_fraction: Annotated[float, Field(gt=0, le=1)] = 0.25
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    false_unknown_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01  # of normal images, at margin 0
-    unknown_margin: Annotated[float, Field(ge=0, le=1)] = 0.5  # from the tail to the nearest other class
+    false_unknown_rate: Annotated[float, Field(gt=0, lt=1)] = (
+        0.01  # of normal images, in the tail of their routing distances
+    )
 
 
-class EvaluateParams(_Group):
-    """How an image finds its class, and how far the AUPRO integral goes."""
+class EvaluateParams(Group):
+    """How far the AUPRO integral goes."""
 
-    routing: Routing = Routing.MEAN
     aupro_fpr_limit: Annotated[float, Field(gt=0, le=1)] = 0.3
 
 
-class GateParams(_Group):
+class GateParams(Group):
     """Bounds a candidate version must keep to become champion."""
 
     max_forgetting: Annotated[float, Field(ge=0, le=1)] = 0.02
     min_image_auroc: Annotated[float, Field(ge=0, le=1)] = 0.6
     min_routing_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.95
     max_false_alarm_rate: Annotated[float, Field(ge=0, le=1)] = 0.3
+    unmeasured: Unmeasured = Unmeasured.ACCEPT
 
 
-class WatchParams(_Group):
+def _no_log(name: str) -> str:
+    if name.endswith(PROMOTIONS):
+        raise ValueError(f"must not end with {PROMOTIONS}, as the log of promotions of another model does")
+    return name
+
+
+class RegistryParams(Group):
+    """MLflow's registered model that this workspace, and no other, makes versions of.
+
+    The log of who was champion is the model ``<name>-promotions`` beside it.
+    """
+
+    name: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=100), AfterValidator(_no_log)
+    ] = "continual-bank"
+
+
+class WatchParams(Group):
     """Where new classes arrive, and how often to look."""
 
     inbox: str = ""
     cron: str = "*/15 * * * *"
 
 
-class Item(_Group):
-    """One experience of the stream."""
+class Item(Group):
+    """One experience of the stream.
+
+    Attributes:
+        after: The class learned before it.
+        needs: The class whose `carry` it is learned with: `after` where states are chained or cumulative, else
+            ``start``, so that independent classes have no edge between them.
+        aside: Why the gate refused the class; the classes after it are learned as if it were not there. Empty for
+            a class of the bank.
+    """
 
     after: str
+    needs: str = START
+    aside: Annotated[str, Field(exclude_if=lambda reason: not reason)] = ""
 
 
-class Params(_Group):
-    """Everything in params.yaml."""
+class MethodParams(Group):
+    """What a method has to set, by the stage that depends on it.
 
-    method: Method = Method.PATCHCORE_CL
+    A method with more to set narrows these to groups of its own.
+    """
+
+    prompts: Group = Group()
+    knowledge: Group = Group()
+    evaluate: Group = Group()
+
+
+Own = TypeVar("Own", bound=MethodParams)
+
+
+class Params(Group):
+    """Everything in params.yaml but the groups of the methods, which `params.model.params_model` adds."""
+
+    method: str = "patchcore_cl"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    data: DataParams = DataParams()
     features: FeatureParams = FeatureParams()
     masks: MaskParams = MaskParams()
-    prompts: PromptParams = PromptParams()
-    knowledge: KnowledgeParams = KnowledgeParams()
     weibull: WeibullParams = WeibullParams()
     evaluate: EvaluateParams = EvaluateParams()
     gate: GateParams = GateParams()
+    registry: RegistryParams = RegistryParams()
     watch: WatchParams = WatchParams()
     stream: dict[str, Item] = {}
 
     @property
     def order(self) -> tuple[str, ...]:
-        """The classes in the order in which they are learned."""
-        following = {item.after: name for name, item in self.stream.items()}
+        """The classes of the bank in the order in which they are learned."""
+        following = {item.after: name for name, item in self.stream.items() if not item.aside}
         order: list[str] = []
         while (last := order[-1] if order else START) in following:
             order.append(following[last])
         return tuple(order)
 
+    @property
+    def set_aside(self) -> dict[str, str]:
+        """The classes that are learned but in no later bank, and why."""
+        return {name: item.aside for name, item in self.stream.items() if item.aside}
 
-def chain(names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """The `stream` mapping that learns `names` in this order."""
+    def own(self, kind: type[Own]) -> Own:
+        """The group of the method that is chosen.
+
+        Raises:
+            ParamsError: It is of another method.
+        """
+        group = getattr(self, self.method, None)
+        if not isinstance(group, kind):
+            raise ParamsError(f"method is {self.method!r}, whose parameters are no {kind.__name__}")
+        return group
+
+
+def stream_of(
+    names: Iterable[str], *, linked: bool = False, aside: Mapping[str, Item] | None = None
+) -> dict[str, dict[str, str]]:
+    """The `stream` mapping that learns `names` in this order.
+
+    Args:
+        names: The classes.
+        linked: Whether a class needs what the one before it carries.
+        aside: Classes that are set aside; each stays behind the class it was learned after, if that is still there.
+    """
     listed = list(names)
-    return {name: {"after": before} for name, before in zip(listed, [START, *listed], strict=False)}
+    stream = {
+        name: {"after": before, "needs": before if linked else START}
+        for name, before in zip(listed, [START, *listed], strict=False)
+    }
+    for name, item in (aside or {}).items():
+        after = item.after if item.after in listed else START
+        stream[name] = {"after": after, "needs": START, "aside": item.aside}
+    return stream

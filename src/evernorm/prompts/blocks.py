@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from evernorm.errors import ParamsError
-from evernorm.params.groups import PromptKind
+from evernorm.prompts.params import PromptKind
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from evernorm.params.groups import Loss
+from evernorm.prompts.params import Loss
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,17 +1,11 @@
 """What is learned for a class: one prompt a block (UCAD's V), as vectors to add or as a prefix of attention."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from evernorm.prompts.params import PromptKind
+from evernorm.types import Arrays, Floats
 
-from evernorm.errors import StateError
-from evernorm.files import check_schema, read_arrays, read_json, write_arrays, write_json
-from evernorm.params.groups import PromptKind
-
-SCHEMA = 1
+_BLOCK = "block."
 
 
 @dataclass(frozen=True)
@@ -27,7 +21,7 @@ class Prompt:
     """
 
     kind: PromptKind
-    values: dict[int, npt.NDArray[np.float32]]
+    values: dict[int, Floats]
 
     @property
     def shapes(self) -> dict[int, tuple[int, ...]]:
@@ -39,36 +33,12 @@ class Prompt:
         """Bytes of the values."""
         return sum(value.nbytes for value in self.values.values())
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def arrays(self) -> Arrays:
         """The values under names that sort in the order of the blocks."""
-        return {f"block.{number:03d}": value for number, value in self.values.items()}
+        return {f"{_BLOCK}{number:03d}": value for number, value in self.values.items()}
 
     @classmethod
-    def of(cls, kind: PromptKind, arrays: dict[str, npt.NDArray[Any]]) -> "Prompt":
-        """Undo `arrays`."""
-        return cls(kind, {int(name.removeprefix("block.")): value for name, value in sorted(arrays.items())})
-
-    def save(self, folder: Path) -> None:
-        """Write ``prompt.json`` and ``prompt.safetensors``."""
-        write_json(folder / "prompt.json", {"schema": SCHEMA, "prompt": self.kind.value})
-        write_arrays(folder / "prompt.safetensors", self.arrays())
-
-    @classmethod
-    def find(cls, folder: Path) -> "Prompt | None":
-        """The prompt stored in a folder; None where a stage recorded that nothing was trained."""
-        return cls.load(folder) if (folder / "prompt.json").is_file() else None
-
-    @classmethod
-    def load(cls, folder: Path) -> "Prompt":
-        """Read it back.
-
-        Raises:
-            StateError: Missing, damaged, or of another schema.
-        """
-        record = check_schema(read_json(folder / "prompt.json"), SCHEMA, folder)
-        try:
-            return cls.of(PromptKind(record["prompt"]), read_arrays(folder / "prompt.safetensors"))
-        except (KeyError, ValueError) as error:
-            raise StateError(
-                f"{folder} holds no prompt of a known kind ({error}); restore it with `dvc checkout`"
-            ) from error
+    def of(cls, kind: PromptKind, arrays: Arrays) -> "Prompt":
+        """Undo `arrays`; what else there is, is left alone."""
+        blocks = sorted(name for name in arrays if name.startswith(_BLOCK))
+        return cls(kind, {int(name.removeprefix(_BLOCK)): arrays[name] for name in blocks})

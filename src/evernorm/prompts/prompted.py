@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from evernorm.errors import ParamsError
 from evernorm.features.backbone import TimmBackbone
-from evernorm.params.groups import PromptKind, PromptParams
 from evernorm.prompts.blocks import BlockChain
+from evernorm.prompts.params import PromptKind, PromptParams
 from evernorm.prompts.prompt import Prompt
 from evernorm.types import Floats
 

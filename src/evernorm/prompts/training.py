@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from evernorm.errors import FitError, StateError
+from evernorm.errors import FitError, StateError, TrainingError
 from evernorm.features.extract import collect
 from evernorm.files import read_arrays, read_json, write_arrays, write_json
-from evernorm.params.groups import PromptKind, Stopping
 from evernorm.prompts.contrastive import structure_loss
+from evernorm.prompts.params import PromptKind, Stopping
 from evernorm.prompts.prompt import Prompt
 from evernorm.prompts.prompted import Begun, PromptedBackbone
-from evernorm.types import Floats, Indices, Progress, Read
+from evernorm.types import Arrays, Floats, Image, Indices, Progress, Read
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +45,14 @@ class History:
     loss: list[float] = field(default_factory=list)
     held_out: list[float] = field(default_factory=list)
     kept: int = 0
+
+    def arrays(self) -> Arrays:
+        """By name, as they are stored with the prompt."""
+        return {
+            "history.loss": np.array(self.loss, np.float64),
+            "history.held_out": np.array(self.held_out, np.float64),
+            "history.kept": np.array([self.kept], np.int64),
+        }
 
 
 def train_prompt(
@@ -74,7 +82,8 @@ def train_prompt(
         progress: Called with (epochs done, epochs in all).
 
     Raises:
-        FitError: Too few images, or a loss or gradient that is no number any more.
+        FitError: Too few images.
+        TrainingError: A loss or gradient that is no number any more.
         StateError: The checkpoint is damaged, or belongs to other prompts.
     """
     training = _Training(network, read, labels, seed, at_once)
@@ -156,9 +165,9 @@ class _Training:
 
     def _finite(self, what: str, value: "Tensor", epoch: int) -> float:
         if not math.isfinite(value.item()):
-            raise FitError(
-                f"the prompt's {what} is {value.item()} in epoch {epoch + 1}; lower prompts.learning_rate "
-                f"({self.params.learning_rate:g}) or raise prompts.temperature ({self.params.temperature:g})"
+            raise TrainingError(
+                f"the prompt's {what} is {value.item()} in epoch {epoch + 1}; lower the prompts' learning_rate "
+                f"({self.params.learning_rate:g}) or raise the temperature ({self.params.temperature:g})"
             )
         return value.item()
 
@@ -211,7 +220,7 @@ class _Training:
         held_out = max(_LEAST_HELD_OUT, round(self.params.held_out * count))
         if count - held_out < 1:
             raise FitError(
-                f"{count} training images are too few to hold {held_out} of them out; set prompts.stopping to last"
+                f"{count} training images are too few to hold {held_out} of them out; set the prompts' stopping to last"
             )
         shuffled = np.random.default_rng([self.seed, count]).permutation(count)
         return np.sort(shuffled[held_out:]), np.sort(shuffled[:held_out])
@@ -262,19 +271,20 @@ class _Cache:
         self._device = network.backbone.device
         self._levels: list[int] = []
 
-        def compute(images: list[npt.NDArray[np.uint8]]) -> tuple[Floats, ...]:
+        def see(images: list[Image]) -> dict[str, Floats]:
             import torch
 
             with torch.inference_mode():
                 begun = network.enter(network.backbone.inputs(images))
             self._levels = list(begun.levels)
-            return tuple(part.cpu().numpy() for part in (begun.state, *begun.levels.values()))
+            levels = {str(level): part.cpu().numpy() for level, part in begun.levels.items()}
+            return {"state": begun.state.cpu().numpy(), **levels}
 
-        self._arrays = collect(compute, read, count, at_once)
+        self._arrays = collect(see, read, count, at_once)
 
     def batch(self, chosen: Indices) -> Begun:
         """The images chosen."""
         import torch
 
-        state, *levels = (torch.from_numpy(array[chosen]).to(self._device) for array in self._arrays)
+        state, *levels = (torch.from_numpy(array[chosen]).to(self._device) for array in self._arrays.values())
         return Begun(state, dict(zip(self._levels, levels, strict=True)))

@@ -1,63 +1,46 @@
-"""What PatchCoreCL is compared with (its section 4.2): one model per class, joint training, fine-tuning."""
+"""What PatchCoreCL is compared with (its section 4.2), and UCAD's starred rows: what naive updates forget."""
 
-from evernorm.calibration.weibull import calibrate
-from evernorm.data.experience import Experience
-from evernorm.errors import StateError
-from evernorm.methods.memory.base import MemoryDetector
-from evernorm.methods.memory.remembered import Remembered
-from evernorm.params.groups import Method
-
-JOINT = "joint"
+from evernorm.methods.learner import StateKind, Traits
+from evernorm.methods.memory.base import MemoryLearner, RoutedMethodParams
+from evernorm.methods.registry import learner
 
 
-class Separate(MemoryDetector):
-    """One model per class, M rows each: memory grows with the classes. The upper bound when the class is given."""
+@learner
+class Separate(MemoryLearner):
+    """One model a class, M rows each: memory grows with the classes. The upper bound when the class is given."""
 
-    method = Method.SEPARATE
+    name = "separate"
+    group = RoutedMethodParams
 
-    @staticmethod
-    def rows_read(budget: int, sizes: list[int]) -> list[int]:
+    def rows_read(self, sizes: list[int]) -> list[int]:
         """All rows of each entry."""
         return sizes
 
 
-class FineTune(MemoryDetector):
-    """The memory is simply relearned on each new class: what naive updates forget."""
+@learner
+class FineTune(MemoryLearner):
+    """The memory is simply relearned on each new class."""
 
-    method = Method.FINETUNE
-    routes = False
-    only_shrinks = False
+    name = "finetune"
+    traits = Traits(routes=False)
 
-    @staticmethod
-    def rows_read(budget: int, sizes: list[int]) -> list[int]:
+    def rows_read(self, sizes: list[int]) -> list[int]:
         """All rows of the last entry, none of the others."""
-        return [0] * (len(sizes) - 1) + sizes[-1:]
+        return last_alone(sizes)
 
 
-class Joint(MemoryDetector):
+@learner
+class Joint(MemoryLearner):
     """One memory of M rows over the images of all classes so far: not continual, it needs the old images."""
 
-    method = Method.JOINT
-    routes = False
-    only_shrinks = False
-    cumulative = True
+    name = "joint"
+    traits = Traits(state=StateKind.CUMULATIVE, routes=False)
 
-    def learn(self, experience: Experience) -> None:
-        """Rebuild the one memory from all images seen so far.
+    def rows_read(self, sizes: list[int]) -> list[int]:
+        """All rows of the last entry, which holds all classes."""
+        return last_alone(sizes)
 
-        Raises:
-            StateError: The bank was loaded: the images it was learned from are not stored with it.
-        """
-        if self.remembered and not getattr(self, "_seen", []):
-            raise StateError(
-                "a stored joint bank cannot go on learning: it needs the images of all classes again"
-            )
-        self._seen: list[Experience] = [*getattr(self, "_seen", []), experience]
-        entry, training = self.build(self._seen, JOINT)
-        self.remembered = []
-        self.append(Remembered(entry, calibrate(training, self.settings.weibull)))
 
-    @staticmethod
-    def rows_read(budget: int, sizes: list[int]) -> list[int]:
-        """All rows of the one entry."""
-        return sizes
+def last_alone(sizes: list[int]) -> list[int]:
+    """All rows of the last entry, none of the others."""
+    return [0] * (len(sizes) - 1) + sizes[-1:]

@@ -1,187 +1,244 @@
-"""UCAD: a key, a prompt and knowledge for each class (Liu et al., AAAI 2024), beside its equations."""
+"""UCAD: a key, a prompt and knowledge for each class (Liu et al., AAAI 2024), beside its equations.
+
+A class is learned in three steps (paper, section 3): its prompt is trained with the structure of its images
+(Eq. 3, `prompts.contrastive`), its keys are the farthest points of the frozen features (Eq. 1), its knowledge
+the coreset of the prompted ones (Eq. 2). An image goes to the class with the nearest keys (Eq. 4), is adapted
+with that class's prompt, and scored by its knowledge (Eq. 5 and 6).
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
+from pydantic import Field
 
-from evernorm.calibration.weibull import calibrate
-from evernorm.data.experience import Experience, TestView
+from evernorm.calibration.evidence import Evidence
 from evernorm.errors import StateError
-from evernorm.features.backbone import TimmBackbone
 from evernorm.features.extract import collect
-from evernorm.memory.bank import Entry
+from evernorm.memory.entry import build_memory, farthest_points
 from evernorm.memory.keys import key_distances, leave_one_out_key_distances
-from evernorm.memory.leave_one_out import TrainingScores
-from evernorm.memory.routing import search
+from evernorm.memory.params import MemoryParams
 from evernorm.memory.unknown import UnknownRule
-from evernorm.methods.memory.base import Found, MemoryDetector
-from evernorm.methods.memory.entry import build_entry, farthest_points
-from evernorm.methods.memory.remembered import Remembered, Settings
-from evernorm.methods.memory.seen import Prompted, Seen, StoredSeen
-from evernorm.params.groups import Device, Method
+from evernorm.methods.ablation import Tables
+from evernorm.methods.detector import Found, Seen
+from evernorm.methods.learner import NOTHING, ClassState, Eye, Traits
+from evernorm.methods.lesson import Lesson
+from evernorm.methods.memory.base import MemoryDetector, MemoryLearner
+from evernorm.methods.memory.prompted import ADAPTED, FROZEN, Begun, adapt
+from evernorm.methods.memory.ucad_ablations import ucad_tables
+from evernorm.methods.registry import learner
+from evernorm.params.groups import Group, Levels, MethodParams
+from evernorm.prompts.params import PromptParams
 from evernorm.prompts.prompt import Prompt
 from evernorm.prompts.prompted import PromptedBackbone
 from evernorm.prompts.training import train_prompt
 from evernorm.structure.grid import to_grid
-from evernorm.structure.segmenter import build_segmenter
-from evernorm.types import Floats, Progress
+from evernorm.types import Arrays, Floats, Image, Indices, Progress
 
 
-class Ucad(MemoryDetector):
-    """Key-prompt-knowledge memory: a fixed number of rows and keys for each class, and its prompt.
+class UcadKnowledge(MemoryParams):
+    """Sizes of keys and knowledge of a class."""
 
-    Args:
-        backbone: Frozen.
-        settings: Sizes of keys and knowledge, and the prompts.
-        remembered: Classes already learned.
-    """
+    rows: Annotated[int, Field(ge=10, le=10_000_000)] = 196  # Table 7: 196, 392, 784
+    keys: Annotated[int, Field(ge=1, le=1_000_000)] = 196
+    key_layers: Levels = ()  # feature levels of the keys; empty: features.layers
 
-    method = Method.UCAD
 
-    def __init__(
-        self, backbone: TimmBackbone, settings: Settings, remembered: Sequence[Remembered] = ()
-    ) -> None:
-        self.network = PromptedBackbone(backbone, settings.prompts, settings.knowledge.key_layers)
-        super().__init__(backbone, settings, remembered)
+class UcadEvaluate(Group):
+    """When an image shows no class that the bank knows."""
+
+    unknown_margin: Annotated[float, Field(ge=0, le=1)] = 0.5  # from the tail to the nearest other class
+
+
+class UcadParams(MethodParams):
+    """UCAD's parameters."""
+
+    prompts: PromptParams = PromptParams()
+    knowledge: UcadKnowledge = UcadKnowledge()
+    evaluate: UcadEvaluate = UcadEvaluate()
+
+
+@learner
+class Ucad(MemoryLearner):
+    """Key-prompt-knowledge memory: a fixed number of rows and keys for each class, and its prompt."""
+
+    name = "ucad"
+    group = UcadParams  # type: ignore[assignment]
+    traits = Traits(structured=True, trained=True, open_set=True)
+
+    @property
+    def own(self) -> UcadParams:  # type: ignore[override]
+        """The method's group of parameters."""
+        return self.params.own(UcadParams)
+
+    @cached_property
+    def network(self) -> PromptedBackbone:
+        """The backbone with room for prompts.
+
+        Raises:
+            ParamsError: The backbone takes no such prompts.
+        """
+        return PromptedBackbone(self.backbone, self.own.prompts, self.own.knowledge.key_layers)
+
+    def check(self) -> None:
+        """Refuse prompts that the backbone cannot take, before hours of segmentation."""
+        _ = self.network
+
+    def ablations(self) -> Tables:
+        """Tables 6 to 8, and how the prompts are trained."""
+        return ucad_tables(self.params, self.own.prompts, self.own.knowledge.rows)
 
     # -- learning -------------------------------------------------------------------------------------
 
-    def learn(self, experience: Experience) -> None:
-        """Find the parts of the images, train the prompt, build keys and knowledge, calibrate, append."""
-        self._reserve(experience.name)
-        prompt = self.no_prompt
-        if self.network.shapes:
-            segmenter = build_segmenter(self.settings.masks, Device(self.backbone.device.type))
-            labels = [to_grid(segmenter.labels(image), self.backbone.grid) for image in experience.images()]
-            seed, size = self.settings.seed, self.settings.batch_size
-            prompt, _ = train_prompt(self.network, experience.read, labels, seed, at_once=size)
-        entry, training = self.build([experience], experience.name, prompt)
-        self.append(Remembered(entry, calibrate(training, self.settings.weibull), prompt))
-
-    def build(
+    def train(
         self,
-        experiences: Sequence[Experience],
-        name: str,
-        prompt: Prompt | None = None,
+        lesson: Lesson,
+        before: Arrays = NOTHING,
+        *,
+        checkpoint: Path | None = None,
         progress: Progress | None = None,
-    ) -> tuple[Entry, TrainingScores]:
-        """Keys over frozen features (Eq. 1), knowledge over prompted ones (Eq. 2); appends nothing.
+    ) -> Arrays:
+        """Train the prompt so that patches of one part attract and of different parts repel (Eq. 3)."""
+        if not self.network.shapes:
+            return {}
+        if lesson.parts is None:
+            raise StateError(f"{lesson.name}: no parts of its images to train a prompt with; run stage masks")
+        images = lesson.experience
+        labels = [to_grid(lesson.parts(number), self.backbone.grid) for number in range(len(images))]
+        prompt, history = train_prompt(
+            self.network,
+            images.read,
+            labels,
+            self.params.seed,
+            at_once=self.params.features.batch_size,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        return {**prompt.arrays(), **history.arrays()}
+
+    def remember(
+        self, lesson: Lesson, trained: Arrays, before: Arrays = NOTHING, *, progress: Progress | None = None
+    ) -> tuple[Arrays, Evidence]:
+        """Keys over frozen features (Eq. 1), knowledge over prompted ones (Eq. 2).
 
         Memory: frozen and prompted features (each n · P · d · 4 bytes; memory-mapped beyond 2 GiB) and what
-        `build_entry` holds.
+        `build_memory` holds.
         """
-        (experience,) = experiences
-        chosen_prompt = prompt or self.no_prompt
+        images, knowledge, device = lesson.experience, self.own.knowledge, self.backbone.device
+        see, size = self.eye(trained), self.params.features.batch_size
+        seen = collect(see, images.read, len(images), size, progress=progress)
+        frozen, adapted = seen[FROZEN], seen[ADAPTED]
 
-        def see(images: list[npt.NDArray[np.uint8]]) -> tuple[Floats, ...]:
-            seen = self._see(images, [chosen_prompt])
-            return seen.frozen, seen.adapted(np.zeros(len(images), np.int64))
-
-        size, device, knowledge = self.settings.batch_size, self.backbone.device, self.settings.knowledge
-        frozen, adapted = collect(see, experience.read, len(experience), size, progress=progress)
-        flat = frozen.reshape(-1, frozen.shape[2])
+        flat = frozen.reshape(-1, frozen.shape[2])  # Eq. 1
         points = farthest_points(flat, knowledge.keys)
         keys = np.ascontiguousarray(flat[points])
+
+        rows, evidence = build_memory(  # Eq. 2
+            adapted, knowledge.rows, knowledge, self.params.seed, device, shrinks=False
+        )
         routing = leave_one_out_key_distances(frozen, keys, points // frozen.shape[1], device)
-        entry, training = build_entry(adapted, name, knowledge.rows, self.settings, device, shrinks=False)
-        return replace(entry, keys=keys), replace(training, routing=routing)
+        return {"keys": keys, "rows": rows}, replace(evidence, routing=routing)
 
-    def append(self, remembered: Remembered) -> None:
-        """Append a class that was built elsewhere (a pipeline stage).
+    def eye(self, trained: Arrays) -> Eye:
+        """Frozen features, and those with the prompt of the class."""
+        prompt = self.prompt_of(trained)
 
-        Raises:
-            StateError: The class is known already, has no keys, or its prompt does not fit the backbone.
-        """
-        shapes = (remembered.prompt or self.no_prompt).shapes
-        keys = remembered.entry.keys
-        if keys is None or keys.shape[1] != self.network.key_dim or shapes != self.network.shapes:
-            raise StateError(
-                f"entry {remembered.entry.name!r} lacks keys of {self.network.key_dim} columns, or its prompts do not "
-                f"fit this backbone and prompts.kind {self.settings.prompts.kind.value}; learn it again with these "
-                f"parameters"
-            )
-        super().append(remembered)
-        for derived in ("_keys", "unknown_rule"):
-            vars(self).pop(derived, None)
+        def see(images: list[Image]) -> dict[str, Floats]:
+            begun = Begun(self.network, images, self.params.features.batch_size)
+            return {FROZEN: begun.arrays[FROZEN], ADAPTED: begun.adapted([prompt] * len(images))}
 
-    @property
-    def no_prompt(self) -> Prompt:
-        """What a class is seen with where ``prompts.kind`` is none."""
-        return Prompt(self.settings.prompts.kind, {})
+        return see
 
-    @staticmethod
-    def rows_read(budget: int, sizes: list[int]) -> list[int]:
+    def prompt_of(self, trained: Arrays) -> Prompt:
+        """What a class is seen with; nothing where ``prompts.kind`` is none."""
+        return Prompt.of(self.own.prompts.kind, trained)
+
+    def rows_read(self, sizes: list[int]) -> list[int]:
         """All rows of each entry: the size of the knowledge is fixed for each class, not in all."""
         return sizes
 
-    def bytes_of(self, place: int) -> int:
+    def assemble(self, states: Sequence[ClassState]) -> "UcadDetector":
+        """The detector of these classes."""
+        return UcadDetector(self, states)
+
+
+class UcadDetector(MemoryDetector):
+    """Routes by keys, adapts with the prompt, scores by the knowledge."""
+
+    learner: Ucad
+
+    def __init__(self, learner: Ucad, states: Sequence[ClassState]) -> None:
+        super().__init__(learner, states)
+        self.network = learner.network
+        self.keys = [np.asarray(state.entry["keys"]) for state in states if "keys" in state.entry]
+        self.prompts = [learner.prompt_of(state.trained) for state in states]
+        fit = [
+            len(self.keys) == len(states)
+            and keys.shape[1] == self.network.key_dim
+            and prompt.shapes == self.network.shapes
+            for keys, prompt in zip(self.keys, self.prompts, strict=False)
+        ]
+        if len(fit) < len(states) or not all(fit):
+            raise StateError(
+                f"an entry lacks keys of {self.network.key_dim} columns, or its prompts do not fit this backbone and "
+                f"prompts.kind {learner.own.prompts.kind.value}; learn the classes again with these parameters"
+            )
+
+    @property
+    def bytes_by_class(self) -> dict[str, int]:
         """Bytes of key, prompt and knowledge."""
-        known = self.remembered[place]
-        prompt = known.prompt.nbytes if known.prompt else 0
-        return super().bytes_of(place) + self._keys[place].nbytes + prompt
+        return {
+            state.name: memory.rows.nbytes + keys.nbytes + prompt.nbytes
+            for state, memory, keys, prompt in zip(
+                self.states, self.memories, self.keys, self.prompts, strict=True
+            )
+        }
 
-    @cached_property
-    def _keys(self) -> list[Floats]:
-        return [known.entry.keys for known in self.remembered if known.entry.keys is not None]
+    def kept(self) -> list[ClassState]:
+        """Everything but how the prompt was trained."""
+        return [
+            replace(state, trained=prompt.arrays())
+            for state, prompt in zip(self.states, self.prompts, strict=True)
+        ]
 
-    # -- seeing ---------------------------------------------------------------------------------------
-
-    def see(self, images: Sequence[npt.NDArray[np.uint8]]) -> Seen:
+    def see(self, images: Sequence[Image]) -> Seen:
         """Run the backbone over a few images as far as no prompt changes anything."""
-        return self._see(images, [known.prompt or self.no_prompt for known in self.remembered])
+        return Begun(self.network, images, self.learner.params.features.batch_size)
 
-    def _see(self, images: Sequence[npt.NDArray[np.uint8]], prompts: Sequence[Prompt]) -> Prompted:
-        return Prompted(self.network, images, prompts, self.settings.batch_size)
-
-    def store(self, view: TestView, folder: Path, progress: Progress | None = None) -> None:
-        """Store frozen features, and those with the prompt of the images' own class."""
-        place = self.classes.index(view.name)
-
-        def see(images: list[npt.NDArray[np.uint8]]) -> tuple[Floats, ...]:
-            seen = self.see(images)
-            return seen.frozen, seen.adapted(np.full(len(images), place))
-
-        outs = (folder / "test.npy", folder / "adapted.npy")
-        collect(see, view.read, len(view), self.settings.batch_size, outs=outs, progress=progress)
-
-    def stored(self, view: TestView, folder: Path) -> StoredSeen:
-        """What `store` wrote; images that go to another class pass the backbone again."""
-        frozen, own = (np.load(folder / name, mmap_mode="r") for name in ("test.npy", "adapted.npy"))
-        place = self.classes.index(view.name)
-        return StoredSeen(frozen, own, place, lambda chosen: self.see([view.read(int(i)) for i in chosen]))
-
-    # -- judging --------------------------------------------------------------------------------------
-
-    def find(self, seen: Seen, known: Floats | None = None) -> Found:
-        """Route by keys (Eq. 4), adapt to the class found, look its knowledge up (Eq. 5).
+    def find(self, seen: Seen, given: Indices | None, hints: Arrays) -> Found:
+        """Route by keys (Eq. 4), adapt to the class found, look its knowledge up (Eq. 5), weigh (Eq. 6).
 
         Keys never change, so what is known of the statistics is exact and only new classes are measured.
         """
-        frozen = seen.frozen
-        if known is None:
-            known = np.empty((len(frozen), 0), np.float32)
-        further = key_distances(frozen, self._keys[known.shape[1] :], self.backbone.device)
-        statistics = np.hstack([known, further])
-        place = statistics.argmin(axis=1)
-        features = seen.adapted(place)
-        distances = np.empty(features.shape[:2], np.float32)
-        nearest = np.empty(features.shape[:2], np.int64)
-        for each in np.unique(place):
-            chosen = place == each
-            found, rows = search(features[chosen], self.visible[each].memory)
-            distances[chosen], nearest[chosen] = (
-                part.reshape(-1, features.shape[1]) for part in (found, rows)
-            )
-        return Found(place, features, distances, nearest, statistics)
+        statistics = self._statistics(seen.arrays[FROZEN], hints)
+        place = statistics.argmin(axis=1) if given is None else given  # Eq. 4
+        batch_size = self.learner.params.features.batch_size
+        features = adapt(seen, place, self.classes, self.prompts, self.network, batch_size)
+        distances, nearest = self.search(features, place)  # Eq. 5
+        raw = self.weigh(features, distances, nearest, place)  # Eq. 6
+        rule = self.unknown_rule
+        return Found(
+            place=place,
+            raw=raw,
+            patches=distances,
+            unknown=rule.applies(statistics, place),
+            left_out=rule.left_out(statistics, place),
+            hints={"statistics": statistics},
+        )
+
+    def _statistics(self, frozen: Floats, hints: Arrays) -> Floats:
+        known = hints.get("statistics", np.empty((len(frozen), 0), np.float32))
+        further = key_distances(frozen, self.keys[known.shape[1] :], self.learner.backbone.device)
+        return np.hstack([known, further])
 
     @cached_property
     def unknown_rule(self) -> UnknownRule:
         """The tails of the classes, and how far the classes are from one another."""
-        tails = [known.calibrations.routing for known in self.remembered]
+        tails = [state.calibration and state.calibration.routing for state in self.states]
         limits = np.array([tail.threshold if tail else np.inf for tail in tails])
-        between = [key_distances(keys[None], self._keys, self.backbone.device)[0] for keys in self._keys]
-        return UnknownRule(limits, np.array(between).T, self.settings.weibull.unknown_margin)
+        device = self.learner.backbone.device
+        between = [key_distances(keys[None], self.keys, device)[0] for keys in self.keys]
+        return UnknownRule(limits, np.array(between).T, self.learner.own.evaluate.unknown_margin)

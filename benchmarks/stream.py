@@ -1,0 +1,126 @@
+"""What a long stream costs where nothing is to be learned: seconds of `evernorm learn` by the number of its classes.
+
+One drawn class is learned and its files are copied under other names, with the figures that a stream of that length
+would have. DVC hashes them in one go (minutes for 300), a run without figures stands for their records, and all are noted as settled. The
+first run makes a version; the two after it have nothing to do.
+
+    python benchmarks/stream.py [7 50 300]
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/helpers"))
+
+from photos import draw_photos
+
+SETTINGS = ("features.image_size=64", "knowledge.budget=150", "gate.min_image_auroc=0")
+SEED = "cloth"
+FOLDERS = ("data", "masks", "bank", "features", "models")
+_LEARN = "import sys; from pathlib import Path; from flows.commands.learn import learn_workspace; learn_workspace(Path(sys.argv[1]), None)"
+
+
+def main(lengths: list[int]) -> None:
+    """Print a table of the lengths."""
+    with tempfile.TemporaryDirectory() as folder:
+        seed = Path(folder) / "seed"
+        photos = draw_photos(Path(folder) / "photos", names=(SEED,))
+        options = [word for setting in SETTINGS for word in ("--set", setting)]
+        command = [sys.executable, "-m", "flows.commands.cli", "learn", "--data", str(photos)]
+        subprocess.run([*command, "--workspace", str(seed), *options], check=True, capture_output=True)
+        print("classes  seconds  ratio  ratio of lengths")
+        first = None
+        for length in lengths:
+            took = measure(Path(folder) / str(length), seed, length)
+            first = first or took
+            print(f"{length:7}  {took:7.1f}  {took / first:5.1f}  {length / lengths[0]:16.1f}", flush=True)
+
+
+def measure(root: Path, seed: Path, length: int) -> float:
+    """The seconds of a run with nothing to do; the better of two."""
+    stretch(root, seed, [f"class{number:03d}" for number in range(length)])
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", _LEARN, str(root)], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - started)
+    shutil.rmtree(root)
+    return min(seconds[1:])
+
+
+def stretch(root: Path, seed: Path, names: list[str]) -> None:
+    """Make a workspace that has learned these classes, all of them copies of one."""
+    from flows.commands.environment import prepare
+
+    prepare()
+    from tasks.workspace.workspace import Workspace
+
+    workspace = Workspace.open_or_create(root)
+    workspace.configure(SETTINGS, names)
+    metrics = json.loads((seed / "metrics" / f"{SEED}.json").read_text())
+    for place, name in enumerate(names, 1):
+        for folder in FOLDERS:
+            shutil.copytree(seed / folder / SEED, root / folder / name)
+        workspace.paths.metrics(name).write_text(json.dumps(stretched(metrics, names[:place])))
+    hash_all(workspace)
+    workspace.commit("Learn all")
+    settle_all(workspace, names)
+
+
+def stretched(metrics: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """The figures of a stream in which every class is like the first."""
+    figures = metrics["per_class"][SEED]
+    return {
+        **metrics,
+        "class": names[-1],
+        "classes": names,
+        "per_class": dict.fromkeys(names, figures),
+        "matrix": {"image_auroc": [[figures["image_auroc"]] * place for place in range(1, len(names) + 1)]},
+    }
+
+
+def hash_all(workspace: Any) -> None:
+    """Write the .dvc files and dvc.lock as DVC would, stage after stage, but read params.yaml and write dvc.lock once."""
+    from dvc.dependency import param
+    from dvc.dvcfile import load_file
+    from dvc.repo import lock_repo
+
+    from tasks.workspace.pipeline import track
+
+    track(workspace, sorted(path for path in (workspace.root / "data").iterdir() if path.is_dir()))
+    param.load_path = cache(param.load_path)
+    with workspace.dvc.ask("a benchmark") as repo, lock_repo(repo), repo.scm_context(quiet=True):
+        file = load_file(repo, "dvc.yaml")
+        stages = [file.stages[key] for key in file.stages]
+        for stage in stages:
+            stage.save(run_cache=False)
+            stage.ignore_outs()
+            for out in stage.outs:
+                out.commit()
+        file.dump_stages(stages, update_pipeline=False)
+    workspace.dvc.close()
+
+
+def settle_all(workspace: Any, names: list[str]) -> None:
+    """Note classes as a run notes them that has learned, recorded and committed them."""
+    from tasks.tracking import settled
+    from tasks.tracking.runs import Recorded, connected, experiment_of
+
+    settled.up_to_date = lambda _workspace, asked: list(asked)  # DVC takes an hour to say so of 300 classes
+    with connected(workspace) as client:
+        run = client.create_run(
+            experiment_of(client, workspace), tags={"evernorm.complete": "true"}
+        ).info.run_id
+    recorded = Recorded(run, run, {"evaluate": 1.0})
+    settled.settle.fn(workspace, dict.fromkeys(names, recorded))
+
+
+if __name__ == "__main__":
+    main([int(each) for each in sys.argv[1:]] or [7, 50, 300])

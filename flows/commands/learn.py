@@ -1,0 +1,136 @@
+"""Learn a folder of classes: check everything, bring it in, run the flow, show the summary."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from evernorm.errors import ParamsError
+from flows.commands.environment import prepare
+from flows.commands.runner import run_flow
+from flows.commands.server import start_server
+
+if TYPE_CHECKING:
+    from evernorm.data.manifest import Manifest
+
+
+def learn_folder(
+    data: Path,
+    root: Path,
+    order: list[str] | None,
+    settings: list[str],
+    summary_file: Path | None,
+    *,
+    drop_faulty: bool = False,
+    published: bool = True,
+) -> None:
+    """Validate data and settings, make or reuse the workspace, learn, show the summary.
+
+    Args:
+        data: A folder of classes.
+        root: The workspace.
+        order: The stream; all classes by name where None.
+        settings: ``key=value``.
+        summary_file: Where the summary goes as JSON.
+        drop_faulty: Whether images that are at fault are left out and listed (`evernorm.data.validate`).
+        published: Whether banks become registered versions; False for an experiment.
+
+    Raises:
+        EvernormError: Anything the user can cure; nothing has changed if data, settings or what they ask of this
+            machine are at fault.
+    """
+    prepare(root)
+    from evernorm.data.naming import key_of
+    from evernorm.data.readers import read_classes
+    from evernorm.data.validate import validate
+    from tasks.stages.stage import progress_bar
+    from tasks.workspace.checks import check_change
+    from tasks.workspace.settings import settled, stream_with
+    from tasks.workspace.workspace import Workspace
+
+    console = Console(stderr=True, highlight=False)
+    known = Workspace.params_in(root)
+    names = [key_of(name) for name in order] if order else list(read_classes(data))
+    stream = stream_with(known.order, names)
+    settings, params = settled(known, settings, stream)
+    if root.resolve().is_relative_to(data.resolve()):
+        raise ParamsError(f"the workspace {root} lies inside {data}; name one outside of it with --workspace")
+    check_change(known, params)
+    if known.order:
+        start_server()
+    odd: dict[str, str] = {}
+    with progress_bar(f"checking {data}") as progress:
+        manifests = validate(
+            data, names, progress=progress, params=params.data, drop_faulty=drop_faulty, warn=odd.__setitem__
+        )
+    workspace = Workspace.open_or_create(root)
+    prepare(root)
+
+    from tasks.inbox.arrivals import (
+        refuse_arriving,  # Prefect makes its home in the workspace when it is imported
+    )
+    from tasks.workspace.data import bring_in
+    from tasks.workspace.forget import forgotten
+
+    with workspace.locked():
+        refuse_arriving(workspace)
+        again = [each for each in forgotten(workspace) if each.name in manifests]
+        changed = bring_in(workspace, data, manifests)
+        # A class that the gate refused comes back with other images, or other bounds.
+        left = {} if params.gate != known.gate else known.set_aside
+        order = [name for name in stream if name not in left or name in changed]
+        workspace.configure(settings, order)
+    images = sum(len(manifests[name].records) for name in changed)
+    console.print(
+        f"{len(manifests)} classes, {len(changed)} new or changed ({images} images) → {workspace.root}"
+    )
+    for name in changed:
+        tell_odd(manifests[name], odd.get(name), console)
+    for each in again:
+        console.print(f"{each.name} was forgotten ({each.reason}) and is learned again", markup=False)
+    learn_workspace(workspace.root, summary_file, published=published)
+
+
+def tell_odd(manifest: "Manifest", warning: str | None, console: Console) -> None:
+    """Say which images of a class were left out, and what is odd with the others."""
+    name = manifest.display
+    if count := len(manifest.dropped):
+        console.print(f"{name}: {count} image{'s' * (count > 1)} left out:", markup=False)
+    for each in manifest.dropped:
+        console.print(f"  - {each.path}: {each.fault}", markup=False, soft_wrap=True)
+    if warning:
+        console.print(f"{name}: {warning}", style="yellow", markup=False, soft_wrap=True)
+
+
+def learn_workspace(root: Path, summary_file: Path | None, *, published: bool = True) -> None:
+    """Learn what the workspace's stream names and show the summary."""
+    prepare(root)
+    start_server()
+    from evernorm.files import write_bytes
+    from flows.commands.console import show
+    from flows.learn import learn_stream
+    from tasks.faults import without_secrets
+    from tasks.tracking.runs import tracking_uri
+    from tasks.tracking.summary import summarise
+    from tasks.workspace.workspace import Workspace
+
+    console = Console(highlight=False)
+    learned, decision = run_flow(lambda: learn_stream(root, published=published))
+    if not learned:
+        console.print("The stream is empty; there is nothing to learn.")
+        return
+    workspace = Workspace.open(root)
+    summary = summarise(workspace, [each.recorded for each in learned.values()], decision)
+    show(summary, console)
+    uri = without_secrets(tracking_uri(workspace))
+    console.print()
+    scripts = Path(sys.executable).parent
+    console.print(f"MLflow:  {scripts / 'mlflow'} ui --backend-store-uri {shlex.quote(uri)}", soft_wrap=True)
+    home = shlex.quote(os.environ.get("PREFECT_HOME", str(Path.home() / ".prefect")))
+    if not os.environ.get("PREFECT_API_URL"):
+        console.print(f"Prefect: PREFECT_HOME={home} {scripts / 'prefect'} server start", soft_wrap=True)
+    if summary_file is not None:
+        write_bytes(summary_file, (summary.model_dump_json(indent=2) + "\n").encode())

@@ -1,0 +1,62 @@
+"""From the features of normal images to a memory of them (PatchCore Algorithm 1), and how it scores them."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evernorm.calibration.evidence import Evidence
+from evernorm.memory.budget import prefixes
+from evernorm.memory.coreset import greedy_k_centre
+from evernorm.memory.leave_one_out import leave_one_out
+from evernorm.memory.params import MemoryParams
+from evernorm.memory.projection import project
+from evernorm.types import Floats, Indices, Progress
+
+if TYPE_CHECKING:
+    import torch
+
+
+def build_memory(
+    features: Floats,
+    rows: int,
+    params: MemoryParams,
+    seed: int,
+    device: "torch.device",
+    *,
+    shrinks: bool,
+    progress: Progress | None = None,
+) -> tuple[Floats, Evidence]:
+    """Select the coreset and score each training image against the rows of the others.
+
+    The memory depends on nothing but these images: a smaller share of a budget is a shorter read.
+
+    Memory: the features, their projection, the rows.
+
+    Args:
+        features: float32 ``[n, P, d]``.
+        rows: Rows to keep, at most.
+        params: Projection and neighbours.
+        seed: Of the projection.
+        device: Where distances are computed.
+        shrinks: Whether fewer rows will be read as classes arrive, so that scores are needed for fewer, too.
+        progress: Called with (images scored, images in all).
+
+    Returns:
+        float32 ``[k, d]`` in the order of selection, and the evidence at each size it will be read at.
+    """
+    patches, dim = features.shape[1:]
+    flat = features.reshape(-1, dim)
+    chosen = farthest_points(project(flat, params.projection, seed), rows)
+    kept = np.ascontiguousarray(flat[chosen])
+    sizes = prefixes(rows, len(kept)) if shrinks else [len(kept)]
+    source = chosen // patches
+    return kept, leave_one_out(features, kept, source, sizes, params.neighbours, device, progress)
+
+
+def farthest_points(rows: Floats, count: int) -> Indices:
+    """Greedy k-centre from the row farthest from the mean (Katsavounidis et al., 1994).
+
+    PatchCore draws the first row; this one depends on the rows alone, not on their order or a seed.
+    """
+    outermost = (np.einsum("nd,nd->n", rows, rows) - 2 * (rows @ rows.mean(axis=0))).argmax()
+    return greedy_k_centre(rows, count, start=int(outermost))

@@ -1,0 +1,34 @@
+"""How a memory of patch features is selected, scored and routed by."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from evernorm.params.groups import Group
+
+
+class Routing(StrEnum):
+    """The statistic of an image's patch distances that the routed class has lowest."""
+
+    MEAN = "mean"
+    MAX = "max"
+
+
+class MemoryParams(Group):
+    """What every memory of patch features has."""
+
+    projection: Annotated[int, Field(ge=8, le=4096)] = 256  # columns in which the coreset is selected
+    neighbours: Annotated[int, Field(ge=1, le=100)] = 9  # b of PatchCore Eq. 7
+
+
+class BudgetParams(MemoryParams):
+    """PatchCoreCL's memory and those it is compared with."""
+
+    budget: Annotated[int, Field(ge=10, le=10_000_000)] = 10_000  # rows
+
+
+class RoutingParams(Group):
+    """How an image finds its class by the distances of its patches."""
+
+    routing: Routing = Routing.MEAN

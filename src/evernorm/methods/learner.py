@@ -1,0 +1,217 @@
+"""How a method learns: one pure function a stage, from which the in-memory path is composed."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, final
+
+from evernorm.calibration.evidence import Evidence
+from evernorm.calibration.weibull import Calibration, calibrate
+from evernorm.data.profile import Profile
+from evernorm.errors import StateError
+from evernorm.features.backbone import TimmBackbone, build_backbone
+from evernorm.methods.ablation import Tables
+from evernorm.params.groups import MethodParams, Params
+from evernorm.types import Arrays, Floats, Image, Progress
+
+if TYPE_CHECKING:
+    from evernorm.methods.detector import Detector
+    from evernorm.methods.lesson import Lesson
+
+NOTHING: Arrays = {}
+Eye = Callable[[list[Image]], Mapping[str, Floats]]
+
+
+class StateKind(StrEnum):
+    """What the state after a class depends on."""
+
+    INDEPENDENT = "independent"  # its own images alone
+    CHAINED = "chained"  # and the state after the class before
+    CUMULATIVE = "cumulative"  # and the images of all classes before
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What the pipeline, the evaluation and the commands need to know of a method.
+
+    Attributes:
+        state: What the state after a class depends on.
+        structured: Asks where the parts of its training images are (stage `masks`).
+        trained: Trains something (stage `prompts`).
+        routes: Whether the class of an image is a question at all.
+        open_set: Whether an image may be called unknown: of no class that was learned.
+        maps: Whether answers come with an anomaly map.
+        fixed_features: What an image is seen as never changes once its class is trained, so that it can be stored.
+    """
+
+    state: StateKind = StateKind.INDEPENDENT
+    structured: bool = False
+    trained: bool = False
+    routes: bool = True
+    open_set: bool = False
+    maps: bool = True
+    fixed_features: bool = True
+
+
+@dataclass(frozen=True)
+class ClassState:
+    """What is kept of a class.
+
+    Attributes:
+        name: The class.
+        calibration: How its scores are read; None where the class has none of its own.
+        entry: What is remembered.
+        trained: What was trained.
+        carry: What the next class is learned with.
+        weights: `TimmBackbone.digest` of the backbone it was learned with; empty where there is none.
+        profile: Name, bit depth and sizes of its images; None where they were never on record.
+    """
+
+    name: str
+    calibration: Calibration | None
+    entry: Arrays = field(default_factory=dict)
+    trained: Arrays = field(default_factory=dict)
+    carry: Arrays = field(default_factory=dict)
+    weights: str = ""
+    profile: Profile | None = None
+
+
+class Learner(ABC):
+    """Learns one class after another from normal images. Stateless but for the backbone, which is built once.
+
+    Args:
+        params: Everything in params.yaml.
+        backbone: The frozen backbone; built from `params` where it is not given.
+    """
+
+    name: ClassVar[str]
+    traits: ClassVar[Traits] = Traits()
+    group: ClassVar[type[MethodParams]] = MethodParams
+    revisions: ClassVar[Mapping[str, int]] = dict.fromkeys(
+        ("masks", "prompts", "knowledge", "weibull", "features", "evaluate"), 1
+    )
+    """By stage; raised by hand whenever the same input gives another result than before."""
+
+    def __init__(self, params: Params, backbone: TimmBackbone | None = None) -> None:
+        self.params = params
+        self._given = backbone
+
+    @cached_property
+    def backbone(self) -> TimmBackbone:
+        """The frozen backbone.
+
+        Raises:
+            ParamsError: No such backbone, level, or device.
+            WeightsError: The weights are missing or do not fit.
+        """
+        return self._given or build_backbone(self.params.features, self.params.seed)
+
+    @property
+    def weights(self) -> str:
+        """`TimmBackbone.digest`; empty for a method without a frozen backbone."""
+        return self.backbone.digest
+
+    def check(self) -> None:
+        """Refuse parameters that cannot work together, before anything is made.
+
+        Raises:
+            ParamsError: All faults at once.
+            WeightsError: The weights are missing or do not fit.
+        """
+        _ = self.backbone
+
+    def ablations(self) -> Tables:
+        """The tables of its paper that can be made with these parameters; none where it has none."""
+        return {}
+
+    def train(
+        self,
+        lesson: "Lesson",
+        before: Arrays = NOTHING,
+        *,
+        checkpoint: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Arrays:
+        """Train what has gradients (stage `prompts`).
+
+        Args:
+            lesson: The class.
+            before: What the class before carries.
+            checkpoint: A folder for the state of an unfinished training; what is there is continued.
+            progress: Called with (epochs done, epochs in all).
+        """
+        return {}
+
+    @abstractmethod
+    def remember(
+        self, lesson: "Lesson", trained: Arrays, before: Arrays = NOTHING, *, progress: Progress | None = None
+    ) -> tuple[Arrays, Evidence]:
+        """Build what is kept of a class, and score its own images (stage `knowledge`).
+
+        Args:
+            lesson: The class.
+            trained: What `train` gave.
+            before: What the class before carries.
+            progress: Called with (images seen, images in all).
+        """
+
+    def calibrate(self, evidence: Evidence) -> Calibration:
+        """Say what scores mean (stage `weibull`); loads no torch.
+
+        Raises:
+            FitError: The images do not allow it; says why.
+        """
+        return calibrate(evidence, self.params.weibull)
+
+    def carry(self, before: Arrays, trained: Arrays, entry: Arrays, calibration: Calibration) -> Arrays:
+        """What the next class is learned with (stage `weibull`); nothing where states are independent."""
+        return {}
+
+    def eye(self, trained: Arrays) -> Eye | None:
+        """What images of a class are seen as: arrays ``[n, …]`` worth storing (stage `features`).
+
+        None where `Traits.fixed_features` is false.
+        """
+        return None
+
+    @abstractmethod
+    def assemble(self, states: Sequence[ClassState]) -> "Detector":
+        """The detector of these classes, in the order in which they were learned (`detector_of` checks them)."""
+
+    @final
+    def detector_of(self, states: Sequence[ClassState]) -> "Detector":
+        """Assemble the detector of classes that were learned with this backbone.
+
+        Raises:
+            StateError: A class is there twice, or was learned with other weights.
+        """
+        faults = [
+            f"{each.name}: learned with weights {each.weights[:12] or 'of no record'}, the backbone has "
+            f"{self.weights[:12] or 'none'}"
+            for each in states
+            if each.weights != self.weights
+        ]
+        names = [each.name for each in states]
+        faults += [
+            f"{name}: in the bank more than once" for name in sorted(set(names)) if names.count(name) > 1
+        ]
+        if faults:
+            raise StateError("these classes make no bank; learn them again with one backbone", faults)
+        return self.assemble(states)
+
+    @final
+    def learn(self, lesson: "Lesson", before: Arrays = NOTHING) -> ClassState:
+        """Learn one class in memory: the stages one after another.
+
+        Args:
+            lesson: The class.
+            before: `ClassState.carry` of the class before.
+        """
+        trained = self.train(lesson, before)
+        entry, evidence = self.remember(lesson, trained, before)
+        calibration = self.calibrate(evidence)
+        carry = self.carry(before, trained, entry, calibration)
+        return ClassState(lesson.name, calibration, entry, trained, carry, self.weights)

@@ -1,0 +1,42 @@
+"""What is known of a class from its normal training images alone, where nobody measured it."""
+
+import math
+
+from pydantic import BaseModel, ConfigDict
+
+from evernorm.calibration.weibull import Calibration, Reading
+from tasks.workspace.workspace import Workspace
+
+
+class NormalImages(BaseModel):
+    """Each training image of a class, scored by the memory without what it gave to it.
+
+    Attributes:
+        number: Images that could be scored so.
+        false_alarm_rate: Share of them that would be an alarm at the class's threshold.
+        needed: Images below which the false-alarm rate that was asked for is a guess: one alarm in so many.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    false_alarm_rate: float
+    needed: int
+
+
+def normal_images(workspace: Workspace, name: str, last: str) -> NormalImages | None:
+    """The estimate for a class in the bank after class `last`; None where that bank holds no calibration of its own."""
+    calibration = _calibration(workspace, name, last)
+    if calibration is None:
+        return None
+    return NormalImages(
+        number=len(calibration.scores),
+        false_alarm_rate=float((calibration.scores > calibration.threshold).mean()),
+        needed=math.ceil(1 / workspace.params.weibull.false_alarm_rate),
+    )
+
+
+def _calibration(workspace: Workspace, name: str, last: str) -> Reading | None:
+    """A class's calibration as the bank reads it, for as many rows as the class has there."""
+    folder = workspace.paths.model(last) / "calibration" / name
+    return Calibration.load(folder).steps[0] if folder.is_dir() else None

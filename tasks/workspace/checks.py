@@ -1,0 +1,90 @@
+"""Whether this machine has what params.yaml asks for, found out before anything is made."""
+
+from collections.abc import Callable
+
+from evernorm.errors import EvernormError, ParamsError
+from evernorm.methods.registry import learner_of, learners
+from evernorm.params.groups import Device, Engine, MaskParams, Params
+from evernorm.params.model import default_params
+from tasks.workspace.workspace import Workspace
+
+
+def check_change(known: Params, params: Params) -> None:
+    """Check the machine where a stream begins, or goes on with other parameters.
+
+    Args:
+        known: What the stream was learned with.
+        params: What it is to be learned with.
+
+    Raises:
+        EvernormError: See `check_machine`.
+    """
+    apart = {"stream", "gate", "registry", "watch"}
+    if not known.order or params.model_dump(exclude=apart) != known.model_dump(exclude=apart):
+        check_machine(params)
+
+
+def check_changed(workspace: Workspace) -> None:
+    """`check_change` for a workspace whose params.yaml anyone may have edited since its last commit.
+
+    Raises:
+        EvernormError: See `check_machine`.
+    """
+    try:
+        known = workspace.committed_params()
+    except ParamsError:  # as another version had them
+        known = default_params()
+    check_change(known, workspace.params)
+
+
+def check_machine(params: Params) -> None:
+    """Build all that the stages will build: what the method learns with, segmenter, Weibull engine.
+
+    Raises:
+        EvernormError: The only fault, as its own kind.
+        ParamsError: Several faults, all listed.
+    """
+    checks: list[Callable[[], None]] = [
+        lambda: _check_device(params.features.device),
+        lambda: _check_method(params),
+        lambda: _check_engine(params.weibull.engine),
+    ]
+    if learners()[params.method].traits.structured:
+        checks.append(lambda: _check_segmenter(params.masks))
+    errors = []
+    for check in checks:
+        try:
+            check()
+        except EvernormError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ParamsError(
+            f"{len(errors)} parts cannot be had here as the parameters ask; nothing was changed",
+            [line for error in errors for line in (error.message, *error.faults)],
+        )
+
+
+def _check_device(device: Device) -> None:
+    from evernorm.features.backbone import choose_device
+
+    choose_device(device)
+
+
+def _check_method(params: Params) -> None:
+    # On the processor: what is built here is thrown away, and the GPU's memory is the stages'.
+    features = params.features.model_copy(update={"device": Device.CPU})
+    learner_of(params.model_copy(update={"features": features})).check()
+
+
+def _check_segmenter(masks: MaskParams) -> None:
+    from evernorm.structure.segmenter import build_segmenter
+
+    build_segmenter(masks, Device.CPU)
+
+
+def _check_engine(engine: Engine) -> None:
+    from evernorm.calibration.evt import fit_high
+
+    fit_high([1.0, 1.2, 1.5, 1.9, 2.6], 4, engine)

@@ -1,0 +1,88 @@
+"""The stages, function by function, for every method: the same as learning in memory, and served without the pipeline."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+
+from evernorm.files import read_arrays, read_json
+from evernorm.methods.bank import load_bank, save_bank
+from evernorm.params.groups import Device
+from tests.conformance.drawn import CLASSES, PLUGIN, draw
+
+_ALONE = """
+import json, sys
+import numpy as np
+from evernorm import load_bank
+from evernorm.params.groups import Device
+bank = load_bank(sys.argv[1], Device.CPU)
+images = np.load(sys.argv[2])
+answers = json.dumps([[p.routed_class, round(p.score, 4), p.anomalous] for p in bank.predict(list(images))])
+loaded = {name.partition(".")[0] for name in sys.modules}
+pipeline = {"prefect", "dvc", "mlflow", "boto3", "pandas", "matplotlib", "tasks", "flows"}
+print(answers) if not loaded & pipeline else sys.exit(f"loaded {loaded & pipeline}")
+"""
+
+
+def test_the_stages_make_the_bank_that_is_learned_in_memory(method, staged, detector, tmp_path):
+    """The same bytes, file by file."""
+    save_bank(detector, tmp_path)
+    made = staged.model(CLASSES[-1])
+    files = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
+    for file in files:
+        if file.name == "bank.json":
+            assert read_json(tmp_path / file)["weights"] == read_json(made / file)["weights"]
+            continue
+        one, other = (tmp_path / file).read_bytes(), (made / file).read_bytes()
+        assert one == other, file
+
+
+def test_every_stage_leaves_what_it_was_made_from_or_a_record(method, staged):
+    """Lineage beside every result, a line where a method lacks the part."""
+    for name in CLASSES:
+        for part in ("prompts", "knowledge", "weibull", "evaluation"):
+            folder = staged.bank(name, part)
+            record = folder / "lineage.json"
+            if not record.is_file():
+                assert ["choice.json"] == [path.name for path in folder.iterdir()]
+                continue
+            lineage = read_json(record)
+            assert lineage["revision"] >= 1
+            if part in {"knowledge", "evaluation"}:
+                assert lineage["weights"] == load_bank(staged.model(name), Device.CPU).learner.weights
+
+
+def test_metrics_hold_a_row_and_its_figures(method, staged, detector):
+    """R[t, ·] for the classes so far; nothing that grows faster than they do."""
+    for place, name in enumerate(CLASSES):
+        metrics = read_json(staged.metrics(name))
+        known = list(CLASSES[: place + 1])
+        assert known == metrics["classes"] == list(metrics["row"]["image_auroc"])
+        assert known == list(metrics["per_class"])
+        assert (metrics["routing_accuracy"] is not None) == detector.traits.routes
+    outcomes = read_arrays(staged.bank(CLASSES[-1], "evaluation") / "outcomes.safetensors")
+    for name in CLASSES:
+        assert len(outcomes[f"{name}/scores"]) == 5
+        assert np.isfinite(outcomes[f"{name}/scores"]).all()
+
+
+def test_a_bank_is_served_without_the_pipeline(method, staged, detector, tmp_path):
+    """Nothing of orchestration, tables or plotting is imported to answer."""
+    images = draw(CLASSES[0], 2, seed=3)
+    np.save(tmp_path / "images.npy", np.stack(images))
+    done = subprocess.run(
+        [sys.executable, "-c", _ALONE, str(staged.model(CLASSES[-1])), str(tmp_path / "images.npy")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**__import__("os").environ, "PYTHONPATH": str(PLUGIN)},
+    )
+    assert done.returncode == 0, done.stderr
+    expected = [[p.routed_class, round(p.score, 4), p.anomalous] for p in detector.predict(images)]
+    for (name, score, decision), (other, other_score, other_decision) in zip(
+        expected, json.loads(done.stdout), strict=True
+    ):
+        assert (name, decision) == (other, other_decision)
+        np.testing.assert_allclose(score, other_score, atol=1e-3)

@@ -1,0 +1,130 @@
+"""The servers behind the pipeline, started for real: Prefect, and MLflow with PostgreSQL."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+
+from tests.helpers.servers import free_ports
+
+POSTGRES = next(
+    (path.parent for path in sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)), None
+)
+_QUIET = {
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+class PrefectServer:
+    """A Prefect server with its state in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (self._port,) = free_ports(1)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """What PREFECT_API_URL is set to."""
+        return f"http://127.0.0.1:{self._port}/api"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui"]
+        command += ["--host", "127.0.0.1", "--port", str(self._port)]
+        env = {**os.environ, **_QUIET, "PREFECT_HOME": str(self.folder)}
+        self._process = _started(command, env, self.folder / "server.log", f"{self.url}/health")
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process is not None:
+            _end(self._process)
+            self._process = None
+
+
+class MLflowServer:
+    """An MLflow server with its runs in PostgreSQL and its artifacts in a place that only it has the keys of."""
+
+    def __init__(self, folder: Path, artifacts: str, env: dict[str, str]) -> None:
+        self.folder, self._artifacts, self._env = folder, artifacts, env
+        self._port, self._database_port = free_ports(2)
+        self._process: subprocess.Popen[bytes] | None = None
+        # PostgreSQL refuses to run as root, and other users may not look into pytest's folders.
+        self._user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+        self._data = Path(tempfile.mkdtemp(prefix="postgresql-"))
+        shutil.chown(self._data, self._user)
+        self._database: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """What MLFLOW_TRACKING_URI is set to."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start database and server, and wait until they answer."""
+        assert POSTGRES is not None
+        data = self._data / "data"
+        if not data.exists():
+            command = [POSTGRES / "initdb", "-D", data, "-U", "mlflow", "--auth=trust", "--no-sync"]
+            subprocess.run(command, user=self._user, cwd=self._data, check=True, capture_output=True)
+        command = [str(POSTGRES / "postgres"), "-D", str(data), "-p", str(self._database_port)]
+        command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self._data}"]
+        with (self.folder / "postgres.log").open("ab") as log:
+            self._database = subprocess.Popen(
+                command, user=self._user, cwd=self._data, stdout=log, stderr=log
+            )
+        ready = [POSTGRES / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self._database_port)]
+        deadline = time.monotonic() + 60
+        while subprocess.run(ready, check=False).returncode:
+            assert time.monotonic() < deadline, (self.folder / "postgres.log").read_text()
+            time.sleep(0.1)
+        uri = f"postgresql+psycopg2://mlflow@127.0.0.1:{self._database_port}/postgres"
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
+        command += ["--workers", "1", "--backend-store-uri", uri, "--artifacts-destination", self._artifacts]
+        env = {**os.environ, **_QUIET, **self._env}
+        self._process = _started(command, env, self.folder / "mlflow.log", f"{self.url}/health")
+
+    def stop(self) -> None:
+        """End server and database; what they stored stays."""
+        for process in (self._process, self._database):
+            if process is not None:
+                _end(process)
+        self._process = self._database = None
+
+    def remove(self) -> None:
+        """End it and remove the database."""
+        self.stop()
+        shutil.rmtree(self._data)
+
+
+def _started(command: list[str], env: dict[str, str], log: Path, health: str) -> "subprocess.Popen[bytes]":
+    with log.open("ab") as stream:
+        process = subprocess.Popen(command, env=env, stdout=stream, stderr=stream)
+    deadline = time.monotonic() + 180
+    while True:
+        try:
+            urllib.request.urlopen(health, timeout=2).close()  # noqa: S310 (loopback)
+            return process
+        except OSError as error:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{command[2]} did not start: {log.read_text()[-2000:]}") from error
+            time.sleep(0.2)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a server with the workers it started."""
+    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    process.terminate()
+    _, alive = psutil.wait_procs(family, timeout=15)
+    for each in alive:
+        each.kill()
+    process.wait()
