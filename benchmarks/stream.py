@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests/helpers"))
 
 from photos import draw_photos
 
-SETTINGS = ("features.image_size=64", "knowledge.budget=150", "gate.min_image_auroc=0")
+SETTINGS = ("features.image_size=64", "patchcore_cl.knowledge.budget=150", "gate.min_image_auroc=0")
 SEED = "cloth"
 FOLDERS = ("data", "masks", "bank", "features", "models")
 _LEARN = "import sys; from pathlib import Path; from flows.commands.learn import learn_workspace; learn_workspace(Path(sys.argv[1]), None)"
@@ -60,10 +60,12 @@ def stretch(root: Path, seed: Path, names: list[str]) -> None:
     from flows.commands.environment import prepare
 
     prepare()
+    from tasks.workspace.versions import record_versions
     from tasks.workspace.workspace import Workspace
 
     workspace = Workspace.open_or_create(root)
     workspace.configure(SETTINGS, names)
+    record_versions(workspace.params, workspace.paths)
     metrics = json.loads((seed / "metrics" / f"{SEED}.json").read_text())
     for place, name in enumerate(names, 1):
         for folder in FOLDERS:
@@ -82,7 +84,8 @@ def stretched(metrics: dict[str, Any], names: list[str]) -> dict[str, Any]:
         "class": names[-1],
         "classes": names,
         "per_class": dict.fromkeys(names, figures),
-        "matrix": {"image_auroc": [[figures["image_auroc"]] * place for place in range(1, len(names) + 1)]},
+        "row": {"image_auroc": dict.fromkeys(names, figures["image_auroc"])},
+        "learned": {"image_auroc": dict.fromkeys(names, figures["image_auroc"])},
     }
 
 

@@ -14,16 +14,14 @@ from urllib.request import url2pathname
 
 from prefect import task
 
-from evernorm.data.experience import Experience
 from evernorm.data.manifest import Manifest
 from evernorm.errors import PipelineError, RegistryError
-from evernorm.files import StoredArrays, read_arrays, read_json, sha256_file, sha256_json
+from evernorm.files import read_json, sha256_file, sha256_json
 from evernorm.structure.report import REPORT, flagged
-from evernorm.structure.store import load_labels
 from tasks.faults import mlflow_faults
 from tasks.retries import RETRIED
 from tasks.stages.stage import result_params
-from tasks.tracking.matrix import matrix_of
+from tasks.tracking.drawing import draw, training_history
 from tasks.workspace.pipeline import StageRun, data_hash
 from tasks.workspace.workspace import Workspace
 
@@ -188,7 +186,7 @@ def _record(
     _log_training(client, run_id, workspace, name)
     _log_data(client, run_id, workspace, name)
     with tempfile.TemporaryDirectory() as folder:
-        _draw(Path(folder), workspace, name, metrics)
+        draw(Path(folder), workspace, name, metrics)
         client.log_artifacts(run_id, folder, "pictures")
         client.log_artifact(parent_id, str(Path(folder) / "accuracy_matrix.png"), "pictures")
     client.log_dict(run_id, metrics, "metrics.json")
@@ -333,18 +331,15 @@ def _log_training(client: "MlflowClient", run_id: str, workspace: Workspace, nam
     """Loss, and the criterion on held-out images, of each epoch; nothing where nothing was trained."""
     from mlflow.entities import Metric
 
-    history = _history(workspace, name)
-    if not history:
-        return
     now = int(time.time() * 1000)
-    curves = [("prompt/loss", 1, history["loss"]), ("prompt/held_out", 0, history["held_out"])]
+    # A loss belongs to the epoch that it ends; what is measured on held-out images is so before the first, too.
     points = [
-        Metric(key, float(value), now, first + epoch)
-        for key, first, curve in curves
+        Metric(f"prompt/{key}", float(value), now, epoch + (key == "loss"))
+        for key, curve in training_history(workspace, name).items()
         for epoch, value in enumerate(curve)
     ]
-    points.append(Metric("prompt/kept", float(history["kept"][0]), now, 0))
-    client.log_batch(run_id, metrics=points)
+    if points:
+        client.log_batch(run_id, metrics=points)
 
 
 def _log_data(client: "MlflowClient", run_id: str, workspace: Workspace, name: str) -> None:
@@ -359,41 +354,6 @@ def _log_data(client: "MlflowClient", run_id: str, workspace: Workspace, name: s
         profile=f'{{"train": {len(manifest.train)}, "test": {len(manifest.test)}}}',
     )
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
-
-
-def _draw(folder: Path, workspace: Workspace, name: str, metrics: Mapping[str, Any]) -> None:
-    from tasks.tracking.pictures import draw_all, save, training_curve
-
-    evaluation = workspace.paths.bank(name, "evaluation")
-    outcomes = read_arrays(evaluation / "outcomes.safetensors")
-    thresholds = read_arrays(evaluation / "thresholds.safetensors")
-    examples = read_arrays(evaluation / "examples.safetensors")
-    draw_all(folder, metrics["classes"], matrix_of(workspace.paths, name), outcomes, examples, thresholds)
-    if (workspace.paths.masks(name) / REPORT).is_file():
-        _draw_structure(folder, workspace, name)
-    if history := _history(workspace, name):
-        save(training_curve(history, name), folder / "prompt.png")
-
-
-def _history(workspace: Workspace, name: str) -> dict[str, Any]:
-    """What happened in each epoch, by name; empty where nothing was trained."""
-    stored = workspace.paths.bank(name, "prompts") / "trained.safetensors"
-    trained = StoredArrays(stored) if stored.is_file() else {}
-    return {key.removeprefix("history."): trained[key] for key in trained if key.startswith("history.")}
-
-
-def _draw_structure(folder: Path, workspace: Workspace, name: str) -> None:
-    """A contact sheet of training images beside their parts, those that were reported first."""
-    from tasks.tracking.pictures import save
-    from tasks.tracking.structure_pictures import SHOWN, contact_sheet
-
-    view = Experience.of(Manifest.load(workspace.paths.training(name)), workspace.paths.data(name))
-    reported = flagged(read_json(workspace.paths.masks(name) / REPORT))
-    spread = [view.paths[i] for i in range(0, len(view), -(-len(view) // SHOWN))]
-    numbers = [view.paths.index(path) for path in dict.fromkeys([*reported, *spread])][:SHOWN]
-    labels = workspace.paths.masks(name) / "labels"
-    pairs = [(view.read(i), load_labels(labels, view.paths[i])) for i in numbers]
-    save(contact_sheet(pairs, name), folder / "structure.png")
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, float | None]:

@@ -1,0 +1,50 @@
+"""Which pictures an experience has, from what its stages left."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evernorm.data.experience import Experience
+from evernorm.data.manifest import Manifest
+from evernorm.files import StoredArrays, read_arrays, read_json
+from evernorm.structure.report import REPORT, flagged
+from evernorm.structure.store import load_labels
+from tasks.tracking.matrix import matrix_of
+from tasks.workspace.workspace import Workspace
+
+
+def draw(folder: Path, workspace: Workspace, name: str, metrics: Mapping[str, Any]) -> None:
+    """Draw all of them into a folder: figures, examples, structure, training."""
+    from tasks.tracking.pictures import draw_all, save, training_curve
+
+    evaluation = workspace.paths.bank(name, "evaluation")
+    outcomes = read_arrays(evaluation / "outcomes.safetensors")
+    thresholds = read_arrays(evaluation / "thresholds.safetensors")
+    examples = read_arrays(evaluation / "examples.safetensors")
+    draw_all(folder, metrics["classes"], matrix_of(workspace.paths, name), outcomes, examples, thresholds)
+    if (workspace.paths.masks(name) / REPORT).is_file():
+        _draw_structure(folder, workspace, name)
+    history = training_history(workspace, name)
+    if "loss" in history:
+        save(training_curve(history, name), folder / "prompt.png")
+
+
+def training_history(workspace: Workspace, name: str) -> dict[str, Any]:
+    """What happened in each epoch, by name; empty where nothing was trained."""
+    stored = workspace.paths.bank(name, "prompts") / "trained.safetensors"
+    trained = StoredArrays(stored) if stored.is_file() else {}
+    return {key.removeprefix("history."): trained[key] for key in trained if key.startswith("history.")}
+
+
+def _draw_structure(folder: Path, workspace: Workspace, name: str) -> None:
+    """A contact sheet of training images beside their parts, those that were reported first."""
+    from tasks.tracking.pictures import save
+    from tasks.tracking.structure_pictures import SHOWN, contact_sheet
+
+    view = Experience.of(Manifest.load(workspace.paths.training(name)), workspace.paths.data(name))
+    reported = flagged(read_json(workspace.paths.masks(name) / REPORT))
+    spread = [view.paths[i] for i in range(0, len(view), -(-len(view) // SHOWN))]
+    numbers = [view.paths.index(path) for path in dict.fromkeys([*reported, *spread])][:SHOWN]
+    labels = workspace.paths.masks(name) / "labels"
+    pairs = [(view.read(i), load_labels(labels, view.paths[i])) for i in numbers]
+    save(contact_sheet(pairs, name), folder / "structure.png")
