@@ -17,7 +17,7 @@ from evernorm.errors import StateError
 from evernorm.features.extract import extract
 from evernorm.files import head, length
 from evernorm.memory.entry import build_memory
-from evernorm.memory.params import BudgetParams, RoutingParams
+from evernorm.memory.params import BudgetParams, MemoryParams, RoutingParams
 from evernorm.memory.routing import route, search
 from evernorm.memory.scoring import image_scores
 from evernorm.memory.search import NearestRows
@@ -28,7 +28,13 @@ from evernorm.params.groups import MethodParams
 from evernorm.types import Arrays, Floats, Image, Indices, Progress
 
 
-class BudgetMethodParams(MethodParams):
+class MemoryMethodParams(MethodParams):
+    """A memory of patch features."""
+
+    knowledge: MemoryParams = MemoryParams()
+
+
+class BudgetMethodParams(MemoryMethodParams):
     """A memory with a budget of rows."""
 
     knowledge: BudgetParams = BudgetParams()
@@ -43,13 +49,13 @@ class RoutedMethodParams(BudgetMethodParams):
 class MemoryLearner(Learner):
     """Remembers a coreset of the frozen patch features."""
 
-    group = BudgetMethodParams
+    group: ClassVar[type[MemoryMethodParams]] = BudgetMethodParams
     shrinks: ClassVar[bool] = False  # whether fewer rows of an entry are read as classes arrive
 
     @property
-    def own(self) -> BudgetMethodParams:
+    def own(self) -> MemoryMethodParams:
         """The method's group of parameters."""
-        return self.params.own(BudgetMethodParams)
+        return self.params.own(MemoryMethodParams)
 
     def remember(
         self, lesson: Lesson, trained: Arrays, before: Arrays = NOTHING, *, progress: Progress | None = None
@@ -65,8 +71,8 @@ class MemoryLearner(Learner):
         return self.memorise(features)
 
     def memorise(self, features: Floats) -> tuple[Arrays, Evidence]:
-        """The entry and its evidence from features float32 ``[n, P, d]``."""
-        knowledge, device = self.own.knowledge, self.backbone.device
+        """The entry of M rows and its evidence from features float32 ``[n, P, d]``."""
+        knowledge, device = self.params.own(BudgetMethodParams).knowledge, self.backbone.device
         rows, evidence = build_memory(
             features, knowledge.budget, knowledge, self.params.seed, device, shrinks=self.shrinks
         )

@@ -19,4 +19,4 @@ class PatchCoreCL(MemoryLearner):
 
     def rows_read(self, sizes: list[int]) -> list[int]:
         """M / T rows of each entry."""
-        return shares(self.own.knowledge.budget, sizes)
+        return shares(self.params.own(RoutedMethodParams).knowledge.budget, sizes)

@@ -1,5 +1,6 @@
 """Replay: fine-tuning with a rehearsal buffer of N images of the classes before (UCAD's starred baselines)."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -84,7 +85,7 @@ class Replay(MemoryLearner):
         """All rows of the last entry, which rehearsed the others."""
         return last_alone(sizes)
 
-    def assemble(self, states: "list[ClassState] | tuple[ClassState, ...]") -> "ReplayDetector":  # type: ignore[override]
+    def assemble(self, states: Sequence[ClassState]) -> "ReplayDetector":
         """A memory whose buffer counts as memory."""
         return ReplayDetector(self, states)
 

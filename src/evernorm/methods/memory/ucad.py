@@ -26,11 +26,11 @@ from evernorm.methods.ablation import Tables
 from evernorm.methods.detector import Found, Seen
 from evernorm.methods.learner import NOTHING, ClassState, Eye, Traits
 from evernorm.methods.lesson import Lesson
-from evernorm.methods.memory.base import MemoryDetector, MemoryLearner
+from evernorm.methods.memory.base import MemoryDetector, MemoryLearner, MemoryMethodParams
 from evernorm.methods.memory.prompted import ADAPTED, FROZEN, Begun, adapt
 from evernorm.methods.memory.ucad_ablations import ucad_tables
 from evernorm.methods.registry import learner
-from evernorm.params.groups import Group, Levels, MethodParams
+from evernorm.params.groups import Group, Levels
 from evernorm.prompts.params import PromptParams
 from evernorm.prompts.prompt import Prompt
 from evernorm.prompts.prompted import PromptedBackbone
@@ -53,7 +53,7 @@ class UcadEvaluate(Group):
     unknown_margin: Annotated[float, Field(ge=0, le=1)] = 0.5  # from the tail to the nearest other class
 
 
-class UcadParams(MethodParams):
+class UcadParams(MemoryMethodParams):
     """UCAD's parameters."""
 
     prompts: PromptParams = PromptParams()
@@ -66,11 +66,11 @@ class Ucad(MemoryLearner):
     """Key-prompt-knowledge memory: a fixed number of rows and keys for each class, and its prompt."""
 
     name = "ucad"
-    group = UcadParams  # type: ignore[assignment]
+    group = UcadParams
     traits = Traits(structured=True, trained=True, open_set=True)
 
     @property
-    def own(self) -> UcadParams:  # type: ignore[override]
+    def own(self) -> UcadParams:
         """The method's group of parameters."""
         return self.params.own(UcadParams)
 
