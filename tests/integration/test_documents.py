@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.warm import python
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md",)
+DOCUMENTS = ("README.md", "docs/learn.md")
 # Small, so that a block takes seconds.
 SMALL = (
     "features.image_size=64",
