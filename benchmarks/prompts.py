@@ -84,6 +84,11 @@ def main() -> None:
             print(
                 f"{name} seed {seed}: training {seconds:.0f} s, {seconds / floor:.2f} x its floor", flush=True
             )
+            if history.held_out:
+                # What tells without a defect, so it may choose between layers, kinds and epochs.
+                print(
+                    f"  held-out images, after each epoch: {' '.join(f'{value:.4f}' for value in history.held_out)}"
+                )
             for key, values in trained.items():
                 gains.setdefault(key, {}).setdefault(name, []).append(
                     float(np.mean(values) - np.mean(without[key]))

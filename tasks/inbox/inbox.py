@@ -19,7 +19,7 @@ from evernorm.data.manifest import PlainName, Sha256
 from evernorm.data.naming import DisplayName, key_of
 from evernorm.errors import DataError
 from evernorm.files import PLAIN_NAME, canonical_json, is_plain_name, sha256_file
-from tasks.inbox.storage import PART, WORKERS, Storage, Stored, key_fault, unfinished
+from tasks.inbox.storage import PART, WORKERS, Storage, Stored, key_fault
 
 MANIFEST: Final = "manifest.json"
 
@@ -246,7 +246,7 @@ def fetch(
         return f"{key}: sha256 is {found}, the manifest says {file.sha256}; upload it again"
 
     wanted = {folder / file.path for file in files}
-    _clear(folder, wanted.union(*map(unfinished, wanted)))
+    _clear(folder, wanted)
     faults = []
     with ThreadPoolExecutor(WORKERS) as pool:
         lacking = [file for file, there in zip(files, pool.map(complete, files), strict=True) if not there]
@@ -254,7 +254,6 @@ def fetch(
             faults += [fault] if fault else []
             if progress is not None:
                 progress(done, len(files))
-    _clear(folder, wanted)
     return faults
 
 

@@ -1,17 +1,20 @@
 """Where classes are delivered: a directory or an S3 prefix, behind one protocol.
 
-A transfer that was interrupted goes on where it stopped. A connection that fails is a `PassingError`; whatever else
-keeps a place from being used is a `PipelineError` that says what to do (`tasks.faults.storage_faults`).
+A file is there whole or not at all; a transfer that was interrupted goes on with the next file. A connection that
+fails is a `PassingError`; whatever else keeps a place from being used is a `PipelineError` that says what to do
+(`tasks.faults.storage_faults`).
 """
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256 as sha256_of
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
 
 from evernorm.data.manifest import leaves_folder
 from evernorm.errors import DataError, ParamsError, PipelineError, StateError
@@ -25,12 +28,10 @@ WORKERS = 8
 """Files that are worth transferring at once."""
 
 PART = ".part"
-"""How the names of unfinished files end; see `unfinished`."""
+"""How the names of unfinished files end; see `Incoming`."""
 
-BLOCK = 2**20
-_LONGEST = 240  # of the 255 bytes that a file name may have, so that `unfinished` has room
-
-Source = Callable[[int, str], tuple[str, Iterable[bytes]]]
+_BLOCK = 2**20
+_LONGEST = 240  # of the 255 bytes that a file name may have, so that `PART` has room
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Storage(Protocol):
         """
 
     def fetch(self, key: str, target: Path, size: int) -> None:
-        """Bring a file to `target`; what an interrupted call left of the same file is not fetched again.
+        """Bring a file to `target`.
 
         Raises:
             DataError: It is not there, may not be read, or is not of that size.
@@ -79,7 +80,7 @@ class Storage(Protocol):
         """Tell whether the file is there with that content."""
 
     def send(self, source: Path, key: str, sha256: str) -> None:
-        """Store a file that has this hash; a large one goes on where an interrupted call stopped."""
+        """Store a file that has this hash, whole or not at all."""
 
     def write(self, key: str, content: bytes) -> None:
         """Store a small file, whole or not at all."""
@@ -137,50 +138,61 @@ def checked(key: str) -> str:
     return key
 
 
-def unfinished(target: Path) -> tuple[Path, Path]:
-    """Where the bytes of a file are kept until it is complete, and which version of it they are of."""
-    return target.with_name(f"{target.name}{PART}"), target.with_name(f"{target.name}.version{PART}")
-
-
-def receive(key: str, target: Path, size: int, source: Source) -> None:
-    """Write a file, going on with what an interrupted call left.
+class Incoming:
+    """A file on its way: what is written appears at `target` when it is complete, and nothing of it before.
 
     Args:
         key: What the file is called in messages.
-        target: Where it appears when it is complete.
+        target: Where it appears.
         size: Its bytes.
-        source: Called with (bytes already here, their version); gives the version there is now, and blocks: from
-            that byte on if it is still the same version, else from the first.
 
     Raises:
-        DataError: The source has another size.
+        DataError: More or fewer bytes were written.
         StateError: `target` cannot be written.
     """
-    part, mark = unfinished(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        start = part.stat().st_size if part.is_file() else 0
-        seen = mark.read_text() if mark.is_file() and start < size else ""
-        version, blocks = source(start if seen else 0, seen)
-        if version != seen:
-            part.unlink(missing_ok=True)
-            mark.write_text(version)
-        with part.open("ab") as stream:
-            for block in blocks:
-                stream.write(block)
-                if stream.tell() > size:
-                    break
-            stream.flush()
-            os.fsync(stream.fileno())
-        found = part.stat().st_size
-        mark.unlink()
-        if found != size:
-            part.unlink()
-            found_bytes = "more" if found > size else found
-            raise DataError(f"{key}: {found_bytes} bytes, expected {size}; upload it again")
-        part.replace(target)
-    except OSError as error:
-        raise StateError(f"{target} cannot be written: {error.strerror or error}") from error
+
+    def __init__(self, key: str, target: Path, size: int) -> None:
+        self._key, self._target, self._size = key, target, size
+        self._part = target.with_name(f"{target.name}{PART}")
+
+    def __enter__(self) -> Self:
+        with self._writing():
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = self._part.open("wb")
+        return self
+
+    def write(self, block: bytes) -> int:
+        """Take the bytes that come next."""
+        with self._writing():
+            written = self._stream.write(block)
+        self._compare("more", self._stream.tell() > self._size)
+        return written
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            found = self._stream.tell()
+            with self._writing(), self._stream:
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
+            if kind is None:
+                self._compare(str(found), found != self._size)
+                with self._writing():
+                    self._part.replace(self._target)
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def _compare(self, found: str, differs: bool) -> None:
+        if differs:
+            raise DataError(f"{self._key}: {found} bytes, expected {self._size}; upload it again")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StateError(f"{self._target} cannot be written: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True)
@@ -263,13 +275,8 @@ class FolderStorage:
 
     def write(self, key: str, content: bytes) -> None:
         """Write a small file."""
-        version = sha256_of(content).hexdigest()
-        receive(
-            key,
-            self._path(key),
-            len(content),
-            lambda start, seen: (version, [content[start if seen == version else 0 :]]),
-        )
+        with Incoming(key, self._path(key), len(content)) as incoming:
+            incoming.write(content)
 
     def remove(self, key: str) -> None:
         """Remove a file."""
@@ -288,17 +295,6 @@ def _opened(path: Path, key: str) -> BinaryIO:
 
 
 def _copy(key: str, source: Path, target: Path, size: int, place: str) -> None:
-    def read(start: int, seen: str) -> tuple[str, Iterator[bytes]]:
-        with storage_faults(place):
-            stream = _opened(source, key)
-            status = os.fstat(stream.fileno())
-            version = f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
-            stream.seek(start if version == seen else 0)
-        return version, blocks(stream)
-
-    def blocks(stream: BinaryIO) -> Iterator[bytes]:
-        with storage_faults(place), stream:
-            while block := stream.read(BLOCK):
-                yield block
-
-    receive(key, target, size, read)
+    with storage_faults(place), _opened(source, key) as stream, Incoming(key, target, size) as incoming:
+        for block in iter(partial(stream.read, _BLOCK), b""):
+            incoming.write(block)

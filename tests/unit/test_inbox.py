@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from evernorm.errors import DataError, ParamsError, PipelineError
 from tasks.faults import PassingError, storage_faults
 from tasks.inbox.inbox import DeliveryManifest, fetch, look
-from tasks.inbox.storage import FolderStorage, key_fault, open_storage, receive, unfinished
+from tasks.inbox.storage import FolderStorage, Incoming, key_fault, open_storage
 
 FILES = {"train/good/000.png": b"first", "train/good/001.png": b"second", "test/hole/000.png": b"third"}
 
@@ -284,40 +284,34 @@ def test_a_file_that_is_not_what_the_manifest_says_is_named(tmp_path):
     assert not fetch(storage, delivery, folder)
 
 
-@given(
-    content=st.binary(max_size=40), stops=st.lists(st.integers(0, 6), max_size=5), changed=st.integers(0, 5)
-)
-def test_a_transfer_goes_on_where_it_stopped(tmp_path_factory, content, stops, changed):
-    """Stopped any number of times, no byte is sent twice; when the file changes meanwhile, the new one arrives."""
-    target = tmp_path_factory.mktemp("receive") / "x.png"
-    contents = {"old": content[::-1] + b"x", "new": content}
-    sent = {"old": 0, "new": 0}
+@given(blocks=st.lists(st.binary(max_size=9), max_size=5), stop=st.integers(0, 6))
+def test_a_file_arrives_whole_or_not_at_all(tmp_path_factory, blocks, stop):
+    """Until all of it is there, what was there before stays; nothing else is left."""
+    folder = tmp_path_factory.mktemp("incoming")
+    target, content = folder / "x.png", b"".join(blocks)
+    target.write_bytes(b"before")
+    try:
+        with Incoming("x", target, len(content)) as incoming:
+            for number, block in enumerate(blocks):
+                if number == stop:
+                    raise PassingError("gone")
+                incoming.write(block)
+    except PassingError:
+        assert b"before" == target.read_bytes()
+    else:
+        assert content == target.read_bytes()
+    assert [target] == list(folder.iterdir())
 
-    def source(version, stop):
-        def read(start, seen):
-            def blocks():
-                for number, byte in enumerate(contents[version][start if seen == version else 0 :]):
-                    if number == stop:
-                        raise PassingError("gone")
-                    sent[version] += 1
-                    yield bytes([byte])
 
-            return version, blocks()
-
-        return read
-
-    for attempt, stop in enumerate([*stops, None]):
-        version = "old" if attempt < min(changed, len(stops)) else "new"
-        if target.exists() and target.read_bytes() == contents[version]:
-            continue
-        try:
-            receive("x", target, len(contents[version]), source(version, stop))
-        except PassingError:
-            assert stop is not None
-    assert target.read_bytes() == content
-    assert len(content) == sent["new"]
-    assert sent["old"] <= len(contents["old"])
-    assert not any(path.exists() for path in unfinished(target))
+@pytest.mark.parametrize(("content", "found"), [(b"12", "2"), (b"1234", "more")])
+def test_a_file_of_another_size_does_not_arrive(tmp_path, content, found):
+    """It is told, and nothing is left."""
+    with (
+        pytest.raises(DataError, match=f"^x: {found} bytes, expected 3; upload it again$"),
+        Incoming("x", tmp_path / "x.png", 3) as incoming,
+    ):
+        incoming.write(content)
+    assert [] == list(tmp_path.iterdir())
 
 
 def client_error(status: int, code: str) -> ClientError:
