@@ -216,12 +216,13 @@ def compare(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter all methods share; repeatable.")
     ] = None,
+    methods: Annotated[str | None, typer.Option(help="Methods to compare, a,b,c. Default: all.")] = None,
     out: TableOption = None,
 ) -> None:
     """Learn the same stream with every method and print them side by side."""
     from flows.commands.compare import compare_methods
 
-    compare_methods(data, workspace, _names(order), settings or [], out)
+    compare_methods(data, workspace, _names(order), settings or [], out, _names(methods))
 
 
 @app.command()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from evernorm.errors import ParamsError
 from evernorm.files import write_bytes
 from evernorm.methods.registry import learners
 from flows.commands.environment import prepare
@@ -15,9 +16,14 @@ if TYPE_CHECKING:
 
 
 def compare_methods(
-    data: Path, root: Path, order: list[str] | None, settings: list[str], out: Path | None
+    data: Path,
+    root: Path,
+    order: list[str] | None,
+    settings: list[str],
+    out: Path | None,
+    chosen: list[str] | None = None,
 ) -> None:
-    """Learn the stream with every method in one workspace and print the table; no bank is registered.
+    """Learn the stream with each method in one workspace and print the table; no bank is registered.
 
     DVC's run cache keeps each method's results, so a second call, and going back to a method, costs little.
 
@@ -27,12 +33,18 @@ def compare_methods(
         order: The stream; all classes by name where None.
         settings: Parameters that all methods share.
         out: Where the summaries go as ``<method>.json``, and the table as ``table.txt``.
+        chosen: The methods; all where None.
+
+    Raises:
+        ParamsError: There is no such method.
     """
     prepare(root)
     from flows.commands.learn import learn_folder
 
-    out = out or root / "comparison"
-    methods = learners()
+    out, known = out or root / "comparison", learners()
+    if unknown := sorted({*(chosen or [])} - {*known}):
+        raise ParamsError(f"--methods {','.join(unknown)}: the methods are {', '.join(known)}")
+    methods = {name: known[name] for name in chosen or known}
     for method in methods:
         Console(stderr=True).rule(method)
         learn_folder(

@@ -131,16 +131,21 @@ def remove(workspace: Workspace, name: str) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX)
         # First, so that the stream never names a class whose files are gone.
         params = workspace.params
-        workspace.configure(
-            order=[each for each in params.order if each != name],
-            aside={each: why for each, why in params.set_aside.items() if each != name},
-        )
+        aside = {each: why for each, why in params.set_aside.items() if each != name}
+        workspace.configure(order=[each for each in params.order if each != name], aside=aside)
+        # Nothing measures again what is set aside, and the class may have been known when it was measured.
+        measured = {f"evaluate@{each}" for each in aside}
         # `dvc remove` refuses items of a foreach.
         if (root / "dvc.lock").is_file():
             with edited(root / "dvc.lock") as lock:
-                for stage in [stage for stage in lock["stages"] if stage.endswith(f"@{name}")]:
-                    del lock["stages"][stage]
+                for stage in [*lock["stages"]]:
+                    if stage.endswith(f"@{name}") or stage in measured:
+                        del lock["stages"][stage]
         erase(workspace, name)
+        for each in aside:
+            for folder in (workspace.paths.bank(each, "evaluation"), workspace.paths.model(each)):
+                shutil.rmtree(folder, ignore_errors=True)
+            workspace.paths.metrics(each).unlink(missing_ok=True)
 
 
 def erase(workspace: Workspace, name: str) -> None:

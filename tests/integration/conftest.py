@@ -163,6 +163,30 @@ def learned(once, small, draw_photos) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="session")
+def learned_one(once, learned, small) -> Path:
+    """A workspace that has learned the first of these classes; tests may look, not touch."""
+
+    def make(folder: Path) -> None:
+        arguments = ("learn", "--data", learned[1], "--workspace", folder / "workspace")
+        run(*arguments, "--order", "cloth", *small)
+
+    return once("learned_one", make) / "workspace"
+
+
+@pytest.fixture(scope="session")
+def three_learned(once, learned, small, open_gate, draw_photos) -> Path:
+    """A copy of it that has learned a third class too, beside the photos; tests may look, not touch."""
+
+    def make(folder: Path) -> None:
+        photos = draw_photos(folder / "photos", names=("cloth", "metal", "blue"))
+        workspace = shutil.copytree(learned[0], folder / "workspace", symlinks=True)
+        options = ("--order", "cloth,metal,blue", *small, *open_gate)
+        run("learn", "--data", photos, "--workspace", workspace, *options)
+
+    return once("three_learned", make) / "workspace"
+
+
+@pytest.fixture(scope="session")
 def adapted(once, ucad, draw_photos) -> tuple[Path, Path]:
     """A workspace that has learned two drawn classes with UCAD, and photos of three; tests may look, not touch."""
 
@@ -209,7 +233,7 @@ def interrupted(once, adapted, ucad) -> tuple[Path, int]:
             return max((len(each["loss"]) for each in histories), default=0)
 
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.commands.cli", *map(str, arguments)],
+            [python(), "-m", "flows.commands.cli", *map(str, arguments)],
             start_new_session=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

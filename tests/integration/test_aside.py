@@ -53,9 +53,9 @@ def refused(tmp_path_factory, evernorm, draw_photos) -> tuple[Path, Path, str]:
     return workspace, photos, done.stdout + done.stderr
 
 
-def test_the_classes_after_it_are_served_without_it(refused, tmp_path, evernorm):
+def test_the_classes_after_it_are_served_without_it(refused, learned):
     """Champion is the bank that never learned it, to the byte."""
-    workspace, photos, said = refused
+    workspace, _, said = refused
     client = client_of(workspace)
     champion = client.get_model_version_by_alias(MODEL, "champion")
     assert ("3", "cloth,metal") == (str(champion.version), champion.tags["evernorm.classes"])
@@ -65,9 +65,7 @@ def test_the_classes_after_it_are_served_without_it(refused, tmp_path, evernorm)
     summary = read_json(workspace.parent / "s.json")
     assert ["cloth", "metal"] == summary["classes"]
     assert summary["set_aside"]["blue"].startswith("image AUROC of blue 0.")
-    other = tmp_path / "workspace"
-    evernorm("learn", "--data", photos, "--workspace", other, "--order", "cloth,metal", *OPTIONS)
-    assert files(other / "models/metal") == files(workspace / "models/metal")
+    assert files(learned[0] / "models/metal") == files(workspace / "models/metal")
 
 
 def test_it_is_told_and_stays_aside_until_something_changes(refused, evernorm):
@@ -100,3 +98,18 @@ def test_mended_images_bring_it_back(refused, tmp_path, evernorm):
     champion = client_of(workspace).get_model_version_by_alias(MODEL, "champion")
     assert "cloth,metal,blue" == champion.tags["evernorm.classes"]
     assert "set aside" not in evernorm("status", "--workspace", workspace).stdout
+
+
+def test_what_is_set_aside_forgets_a_class_too(refused, tmp_path, evernorm):
+    """It was measured in a bank that knew the class; nothing of that is left."""
+    workspace = shutil.copytree(refused[0], tmp_path / "workspace", symlinks=True)
+    assert (workspace / "models/blue/calibration/cloth").is_dir()
+    evernorm("forget", "cloth", "--reason", "sold", "--workspace", workspace)
+    folders = ("data", "masks", "bank", "features", "models", "metrics")
+    kept = {name: content for each in folders for name, content in files(workspace / each).items()}
+    assert kept
+    assert not [name for name in kept if "cloth" in name]
+    assert not [name for name, content in kept.items() if name.endswith(".json") and b"cloth" in content]
+    assert "cloth" not in (workspace / "dvc.lock").read_text()
+    assert "blue: set aside" in evernorm("status", "--workspace", workspace).stdout
+    assert 0 == evernorm("audit", "--workspace", workspace, check=False).returncode

@@ -4,15 +4,17 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from evernorm.errors import ParamsError
+from evernorm.methods.registry import learners
 from flows.commands import compare, demo
 from tasks.tracking.summary import Summary
 from tests.helpers.audits import moved
+from tests.helpers.warm import python
 from tests.helpers.workspaces import MODEL, changes, git
 
 EXPERIMENT = """
@@ -67,7 +69,7 @@ def shared(learned, tmp_path_factory, draw_photos, small):
     found = Shared(env, {}, photos, folder / "workspace", "")
     found.before = registry(found.client)
     settings = json.dumps([each for each in small if each != "--set"])
-    command = [sys.executable, "-c", EXPERIMENT, photos, found.workspace, folder / "summary.json", settings]
+    command = [python(), "-c", EXPERIMENT, photos, found.workspace, folder / "summary.json", settings]
     done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found.said = " ".join(done.stdout.split())
@@ -153,8 +155,14 @@ def asked(learned, monkeypatch) -> list[bool]:
 def test_compare_and_a_demo_on_a_server_publish_nothing(asked, tmp_path, monkeypatch):
     """A demo does in its own database: there is nobody to be dethroned."""
     compare.compare_methods(tmp_path, tmp_path / "w", None, [], tmp_path / "out")
-    assert asked
+    assert len(learners()) == len(asked)
     assert not any(asked)
+    asked.clear()
+    with pytest.raises(ParamsError, match="--methods ucda: the methods are finetune, joint"):
+        compare.compare_methods(tmp_path, tmp_path / "w", None, [], tmp_path / "out", ["ucad", "ucda"])
+    assert not asked
+    compare.compare_methods(tmp_path, tmp_path / "w", None, [], tmp_path / "out", ["ucad"])
+    assert [False] == asked
     asked.clear()
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     demo.run_demo(tmp_path / "demo")

@@ -18,23 +18,21 @@ from tests.helpers.workspaces import dvc, git, kill_at, lock
 CLASSES = ("cloth", "metal", "blue")
 
 
-@pytest.fixture(scope="module")
-def stream(request, tmp_path_factory, evernorm, small, ucad, open_gate, draw_photos):
-    """``learn(workspace, names)`` with the method of the parameter, and a workspace that learned three classes."""
-    folder = tmp_path_factory.mktemp(request.param)
-    photos = draw_photos(folder / "photos", names=CLASSES)
-    settings = {"patchcore_cl": (*small, *open_gate), "ucad": ucad}[request.param]
-    begun = request.getfixturevalue("interrupted")[0] if request.param == "ucad" else None
-
-    def learn(workspace: Path, names) -> Path:
-        if begun:  # it learned the first class and never another
-            shutil.copytree(begun, workspace, symlinks=True)
-        evernorm("learn", "--data", photos, "--workspace", workspace, "--order", ",".join(names), *settings)
-        return workspace
-
-    if begun:
-        return learn, request.getfixturevalue("three_adapted")
-    return learn, learn(folder / "three", CLASSES)
+@pytest.fixture
+def three_and_two(
+    request, tmp_path, learned, interrupted, three_learned, three_adapted, evernorm, small, open_gate, ucad
+):
+    """Workspaces with the method of the parameter: one that learned three classes, and one that never learned the one named."""
+    method, name = request.param
+    photos, settings = three_learned.parent / "photos", (*small, *open_gate)
+    if (method, name) == ("patchcore_cl", "blue"):
+        return three_learned, learned[0]
+    if method == "ucad":  # it learned the first class and never another
+        shutil.copytree(interrupted[0], tmp_path / "two", symlinks=True)
+        settings = ucad
+    names = ",".join(each for each in CLASSES if each != name)
+    evernorm("learn", "--data", photos, "--workspace", tmp_path / "two", "--order", names, *settings)
+    return {"patchcore_cl": three_learned, "ucad": three_adapted}[method], tmp_path / "two"
 
 
 @pytest.fixture(scope="module")
@@ -94,18 +92,20 @@ def assert_forgotten(workspace: Path, name: str, reason: str, known: list[str], 
 
 
 @pytest.mark.parametrize(
-    ("stream", "name"),
-    [("patchcore_cl", "cloth"), ("patchcore_cl", "blue"), ("ucad", "metal")],
-    indirect=["stream"],
+    ("three_and_two", "name"),
+    [
+        ((method, name), name)
+        for method, name in (("patchcore_cl", "cloth"), ("patchcore_cl", "blue"), ("ucad", "metal"))
+    ],
+    indirect=["three_and_two"],
 )
-def test_what_remains_is_byte_for_byte_what_never_learned_the_class(stream, name, tmp_path, evernorm):
+def test_what_remains_is_byte_for_byte_what_never_learned_the_class(three_and_two, name, tmp_path, evernorm):
     """The first, the last or the middle of three: entries, calibrations, banks, figures and DVC's lock are equal."""
-    learn, three = stream
+    three, innocent = three_and_two
     forgetful = shutil.copytree(three, tmp_path / "forgetful", symlinks=True)
     before = lock(three)
     evernorm("forget", name, "--reason", "sold", "--workspace", forgetful)
     remaining = [each for each in CLASSES if each != name]
-    innocent = learn(tmp_path / "innocent", remaining)
     expected, found = files(innocent), files(forgetful)
     assert set(expected) == set(found)
     assert [] == [path for path in expected if expected[path] != found[path]]

@@ -20,6 +20,7 @@ from evernorm.files import read_arrays, sha256_file
 from evernorm.methods.bank import load_bank
 from tasks.stages import STAGES
 from tasks.tracking.summary import Summary
+from tests.helpers.warm import python
 from tests.helpers.workspaces import changes, dvc, lock
 
 ROOT = Path(__file__).parents[2]
@@ -265,15 +266,15 @@ def test_an_empty_stream_is_valid(tmp_path):
     assert "" == dvc(workspace.root, "stage", "list")
 
 
-@pytest.mark.parametrize("moment", ["knowledge", "evaluate"])
+@pytest.mark.parametrize(("moment", "cold"), [("knowledge", False), ("evaluate", True)])
 def test_a_killed_run_goes_on_from_the_last_finished_stage(
-    moment, tmp_path, small, draw_photos, learned, evernorm
+    moment, cold, tmp_path, small, learned, learned_one, evernorm
 ):
     """SIGKILL of the whole process group in mid-stage; the next run ends with the bytes of an undisturbed one."""
-    photos = draw_photos(tmp_path / "photos")
-    arguments = ["learn", "--data", str(photos), "--workspace", str(tmp_path / "w"), *small]
+    shutil.copytree(learned_one, tmp_path / "w", symlinks=True)
+    arguments = ["learn", "--data", str(learned[1]), "--workspace", str(tmp_path / "w"), *small]
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.commands.cli", *arguments],
+        [sys.executable if cold else python(), "-m", "flows.commands.cli", *arguments],
         start_new_session=True,
         stderr=subprocess.DEVNULL,
     )

@@ -12,6 +12,7 @@ import pytest
 from tasks.tracking.ownership import Registry
 from tasks.tracking.registry import champion_of
 from tasks.workspace.workspace import Workspace
+from tests.helpers.warm import python
 from tests.helpers.workspaces import MODEL, changes, dvc, git
 
 
@@ -47,9 +48,9 @@ def wait_for(what, seconds: float) -> None:
         time.sleep(0.5)
 
 
-def begun(*arguments: object, log: Path) -> subprocess.Popen:
+def begun(*arguments: object, log: Path, interpreter: str) -> subprocess.Popen:
     with log.open("wb") as stream:
-        command = [sys.executable, "-m", "flows.commands.cli", *map(str, arguments)]
+        command = [interpreter, "-m", "flows.commands.cli", *map(str, arguments)]
         return subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True)
 
 
@@ -58,7 +59,7 @@ def test_a_class_dropped_into_the_inbox_becomes_champion_with_nobody_touching_an
 ):
     """`evernorm watch` on its schedule: the next minute's run finds it, learns it, versions and promotes it."""
     workspace, photos = factory
-    watcher = begun("watch", "--workspace", workspace, log=tmp_path / "log")
+    watcher = begun("watch", "--workspace", workspace, log=tmp_path / "log", interpreter=sys.executable)
     try:
         evernorm("pack", photos / "cloth", "s3://inbox/new")
         wait_for(lambda: champion(mlflow_server) == "1" or watcher.poll() is not None, 400)
@@ -77,7 +78,7 @@ def test_an_outage_of_half_a_minute_is_waited_for(factory, evernorm, s3, mlflow_
     """S3 away in mid-run, inbox, remote and MLflow's artifacts with it: the run ends as if nothing had been."""
     workspace, photos = factory
     evernorm("pack", photos / "metal", "s3://inbox/new")
-    run = begun("watch", "--once", "--workspace", workspace, log=tmp_path / "log")
+    run = begun("watch", "--once", "--workspace", workspace, log=tmp_path / "log", interpreter=python())
     wait_for(lambda: (workspace / "bank/metal/prompts").exists() or run.poll() is not None, 200)
     s3.stop()
     time.sleep(30)
@@ -92,7 +93,7 @@ def test_what_is_away_for_good_is_told_and_the_next_run_goes_on(factory, evernor
     workspace, photos = factory
     evernorm("pack", photos / "blue", "s3://inbox/new")
     before = git(workspace, "rev-parse", "HEAD")
-    run = begun("watch", "--once", "--workspace", workspace, log=tmp_path / "log")
+    run = begun("watch", "--once", "--workspace", workspace, log=tmp_path / "log", interpreter=python())
     wait_for(lambda: (workspace / "bank/blue/prompts").exists() or run.poll() is not None, 200)
     mlflow_server.stop()
     try:

@@ -44,10 +44,10 @@ def warm_interpreter() -> Iterator[None]:
             stdin=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for those who run tests: it ends with its standard input
         )
-    _python = str(client)
+    before, _python = _python, str(client)
     try:
         yield
     finally:
-        _python = sys.executable
+        _python = before
         server.communicate()
         shutil.rmtree(folder)
