@@ -6,8 +6,9 @@ INSTALLED := $(VENV)/.installed
 CONSTRAINTS := infra/constraints.txt
 # A module is compiled when it is first imported: most of 24 000 never are.
 PIP := $(BIN)/pip install --quiet --no-compile --constraint $(CONSTRAINTS)
-# Files in their order, which ends with the small ones: no worker is left with a long one.
-TWO := -n 2 --dist loadfile --no-loadscope-reorder
+# Three workers for two cores, as many tests wait for servers. Files in their order, which ends with the small ones:
+# no worker is left with a long one.
+WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install demo test test-fast check format bench table pictures clean
 
@@ -30,10 +31,10 @@ demo: $(INSTALLED) ## learn four classes one after another, in ./demo
 	@$(BIN)/evernorm demo
 
 test: $(INSTALLED) ## run the tests
-	$(BIN)/pytest $(TWO)
+	$(BIN)/pytest $(WORKERS)
 
 test-fast: $(INSTALLED) ## run those that take minutes: no pipeline, no servers
-	$(BIN)/pytest $(TWO) -m "not integration and not slow"
+	$(BIN)/pytest $(WORKERS) -m "not integration and not slow"
 
 check: $(INSTALLED) ## lint, types, floors
 	$(BIN)/ruff check
