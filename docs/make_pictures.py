@@ -28,7 +28,7 @@ def main() -> None:
     TARGET.mkdir(parents=True)
     figures = {
         "accuracy_matrix": accuracy_matrix(matrix_of(workspace.paths, order[-1]), order),
-        "scores": score_histograms(outcomes, order, thresholds),
+        "scores": score_histograms(outcomes, dict(zip(order, order, strict=True)), thresholds),
     }
     for name in DRAWN:
         examples = read_arrays(workspace.paths.bank(name, "evaluation") / "examples.safetensors")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from evernorm.errors import ParamsError
@@ -32,6 +33,8 @@ def ablate(
     tables: list[str] | None,
     seeds: list[int],
     out: Path | None,
+    *,
+    drop_faulty: bool = False,
 ) -> None:
     """Learn the stream with every variant, each an MLflow run, and print the table; no bank is registered.
 
@@ -47,6 +50,7 @@ def ablate(
         tables: Which of `Learner.ablations`; all where None.
         seeds: Every variant is learned with each.
         out: Where the table (``table.txt``) and each variant's summary go; default: in the workspace.
+        drop_faulty: See `learn_folder`.
 
     Raises:
         ParamsError: No such table, or a variant that these settings do not allow.
@@ -76,7 +80,7 @@ def ablate(
             console.rule(f"{variant.name}, seed {seed}")
             chosen = [*shared, f"seed={seed}", *variant.settings]
             file = out / f"{_file_name(variant.name)}-seed{seed}.json"
-            learn_folder(data, root, order, chosen, file, published=False)
+            learn_folder(data, root, order, chosen, file, drop_faulty=drop_faulty, published=False)
             summaries.setdefault(variant, []).append(_record(root, variant, file))
     console = Console(record=True, width=150)
     console.print(_means(summaries, len(seeds)))
@@ -120,8 +124,10 @@ def _means(summaries: "dict[Variant, list[Summary]]", seeds: int) -> Table:
 
 
 def _classes(summaries: "dict[Variant, list[Summary]]") -> Table:
-    names = next(iter(summaries.values()))[0].classes
-    table = Table("variant", *names, box=SIMPLE_HEAD, title="Image AUROC of each class")
+    one = next(iter(summaries.values()))[0]
+    names = one.classes
+    called = [escape(one.display[name]) for name in names]
+    table = Table("variant", *called, box=SIMPLE_HEAD, title="Image AUROC of each class")
     for variant, learned in summaries.items():
         figures = [[each.per_class[name].image_auroc for each in learned] for name in names]
         table.add_row(variant.name, *[_spread(values) for values in figures])

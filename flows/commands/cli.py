@@ -27,6 +27,9 @@ TableOption = Annotated[
 SettingsOption = Annotated[
     list[str] | None, typer.Option("--set", help="A parameter, group.key=value; repeatable.")
 ]
+DropOption = Annotated[
+    bool, typer.Option("--drop-faulty", help="Leave out images that are at fault, and list them.")
+]
 ReasonOption = Annotated[str, typer.Option(help="Why, in a line; kept with the record.")]
 PIPELINE = {
     "boto3",
@@ -76,9 +79,7 @@ def learn(
     ] = None,
     settings: SettingsOption = None,
     summary: Annotated[Path | None, typer.Option(help="Also write the summary as JSON.")] = None,
-    drop_faulty: Annotated[
-        bool, typer.Option("--drop-faulty", help="Leave out images that are at fault, and list them.")
-    ] = False,
+    drop_faulty: DropOption = False,
 ) -> None:
     """Learn the classes of a folder, one after another."""
     from flows.commands.learn import learn_folder
@@ -217,12 +218,15 @@ def compare(
         list[str] | None, typer.Option("--set", help="A parameter all methods share; repeatable.")
     ] = None,
     methods: Annotated[str | None, typer.Option(help="Methods to compare, a,b,c. Default: all.")] = None,
+    drop_faulty: DropOption = False,
     out: TableOption = None,
 ) -> None:
     """Learn the same stream with every method and print them side by side."""
     from flows.commands.compare import compare_methods
 
-    compare_methods(data, workspace, _names(order), settings or [], out, _names(methods))
+    compare_methods(
+        data, workspace, _names(order), settings or [], out, _names(methods), drop_faulty=drop_faulty
+    )
 
 
 @app.command()
@@ -239,6 +243,7 @@ def ablate(
         typer.Option(help="Default: all. ucad: 6 prompts, 7 rows, 8 feature level, training."),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of the training, a,b,c.")] = "0",
+    drop_faulty: DropOption = False,
     out: TableOption = None,
 ) -> None:
     """Learn the same stream with a method and with parts of it changed or left out, and print a table."""
@@ -247,7 +252,17 @@ def ablate(
     numbers = [int(seed) for seed in _names(seeds) or [] if seed.isdecimal()]
     if not numbers or len(numbers) != len(_names(seeds) or []):
         raise ParamsError(f"--seeds {seeds!r}: expected numbers, as in 0,1,2")
-    run_ablation(data, workspace, _names(order), settings or [], method, _names(tables), numbers, out)
+    run_ablation(
+        data,
+        workspace,
+        _names(order),
+        settings or [],
+        method,
+        _names(tables),
+        numbers,
+        out,
+        drop_faulty=drop_faulty,
+    )
 
 
 @app.command()

@@ -22,6 +22,8 @@ def compare_methods(
     settings: list[str],
     out: Path | None,
     chosen: list[str] | None = None,
+    *,
+    drop_faulty: bool = False,
 ) -> None:
     """Learn the stream with each method in one workspace and print the table; no bank is registered.
 
@@ -34,6 +36,7 @@ def compare_methods(
         settings: Parameters that all methods share.
         out: Where the summaries go as ``<method>.json``, and the table as ``table.txt``.
         chosen: The methods; all where None.
+        drop_faulty: See `learn_folder`.
 
     Raises:
         ParamsError: There is no such method.
@@ -53,6 +56,7 @@ def compare_methods(
             order,
             [*settings, f"method={method}"],
             out / f"{method}.json",
+            drop_faulty=drop_faulty,
             published=False,
         )
 

@@ -15,18 +15,19 @@ from tasks.workspace.workspace import Workspace
 
 def draw(folder: Path, workspace: Workspace, name: str, metrics: Mapping[str, Any]) -> None:
     """Draw all of them into a folder: figures, examples, structure, training."""
-    from tasks.tracking.pictures import draw_all, save, training_curve
+    from tasks.tracking.pictures import called, draw_all, save, training_curve
 
+    classes = {key: called(key, workspace.display(key)) for key in metrics["classes"]}
     evaluation = workspace.paths.bank(name, "evaluation")
     outcomes = read_arrays(evaluation / "outcomes.safetensors")
     thresholds = read_arrays(evaluation / "thresholds.safetensors")
     examples = read_arrays(evaluation / "examples.safetensors")
-    draw_all(folder, metrics["classes"], matrix_of(workspace.paths, name), outcomes, examples, thresholds)
+    draw_all(folder, classes, matrix_of(workspace.paths, name), outcomes, examples, thresholds)
     if (workspace.paths.masks(name) / REPORT).is_file():
-        _draw_structure(folder, workspace, name)
+        _draw_structure(folder, workspace, name, classes[name])
     history = training_history(workspace, name)
     if "loss" in history:
-        save(training_curve(history, name), folder / "prompt.png")
+        save(training_curve(history, classes[name]), folder / "prompt.png")
 
 
 def training_history(workspace: Workspace, name: str) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def training_history(workspace: Workspace, name: str) -> dict[str, Any]:
     return {key.removeprefix("history."): trained[key] for key in trained if key.startswith("history.")}
 
 
-def _draw_structure(folder: Path, workspace: Workspace, name: str) -> None:
+def _draw_structure(folder: Path, workspace: Workspace, name: str, called: str) -> None:
     """A contact sheet of training images beside their parts, those that were reported first."""
     from tasks.tracking.pictures import save
     from tasks.tracking.structure_pictures import SHOWN, contact_sheet
@@ -47,4 +48,4 @@ def _draw_structure(folder: Path, workspace: Workspace, name: str) -> None:
     numbers = [view.paths.index(path) for path in dict.fromkeys([*reported, *spread])][:SHOWN]
     labels = workspace.paths.masks(name) / "labels"
     pairs = [(view.read(i), load_labels(labels, view.paths[i])) for i in numbers]
-    save(contact_sheet(pairs, name), folder / "structure.png")
+    save(contact_sheet(pairs, called), folder / "structure.png")

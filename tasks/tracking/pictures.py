@@ -1,4 +1,7 @@
-"""What people would rather look at: the accuracy matrix, ROC curves, score histograms, example maps."""
+"""What people would rather look at: the accuracy matrix, ROC curves, score histograms, example maps.
+
+Classes come as `Classes`, by their keys: what people call them.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,17 +11,25 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import MaxNLocator
 
 from evernorm.metrics.image import roc_curve
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+Classes = Mapping[str, str]
 _GOOD, _BAD, _LINE = "#3b6ea5", "#c8553d", "#444444"
+
+
+def called(key: str, display: str) -> str:
+    """What people call a class, in a picture: its key where the font lacks a letter of its name."""
+    letters = get_font(findfont(FontProperties())).get_charmap()
+    return display.replace("$", r"\$") if all(ord(letter) in letters for letter in display) else key
 
 
 def draw_all(
     folder: Path,
-    classes: Sequence[str],
+    classes: Classes,
     matrix: Sequence[Sequence[float | None]],
     outcomes: Arrays,
     examples: Arrays,
@@ -27,12 +38,12 @@ def draw_all(
     """Write every picture of one experience into `folder` as PNG."""
     folder.mkdir(parents=True, exist_ok=True)
     figures = {
-        "accuracy_matrix": accuracy_matrix(matrix, classes),
+        "accuracy_matrix": accuracy_matrix(matrix, [*classes.values()]),
         "roc": roc(outcomes, classes),
         "scores": score_histograms(outcomes, classes, thresholds),
     }
     if any(key.endswith("/map") for key in examples):
-        figures["examples"] = example_maps(examples, classes[-1])
+        figures["examples"] = example_maps(examples, [*classes.values()][-1])
     for name, figure in figures.items():
         save(figure, folder / f"{name}.png")
 
@@ -81,7 +92,7 @@ def accuracy_matrix(rows: Sequence[Sequence[float | None]], classes: Sequence[st
     return figure
 
 
-def roc(outcomes: Arrays, classes: Sequence[str]) -> Figure:
+def roc(outcomes: Arrays, classes: Classes) -> Figure:
     """One ROC curve a class, and the pooled one with one threshold for all."""
     figure = Figure(figsize=(6, 5.5), layout="constrained")
     axes = figure.add_subplot()
@@ -91,7 +102,7 @@ def roc(outcomes: Arrays, classes: Sequence[str]) -> Figure:
     )
     for name in classes:
         if (curve := roc_curve(outcomes[f"{name}/labels"], outcomes[f"{name}/scores"])) is not None:
-            axes.plot(curve[0], curve[1], lw=1.2, label=name)
+            axes.plot(curve[0], curve[1], lw=1.2, label=classes[name])
     if (curve := roc_curve(*pooled)) is not None:
         axes.plot(curve[0], curve[1], lw=2.2, color="black", label="all, one threshold")
     axes.plot([0, 1], [0, 1], color=_LINE, lw=0.6, ls=":")
@@ -106,7 +117,7 @@ def roc(outcomes: Arrays, classes: Sequence[str]) -> Figure:
     return figure
 
 
-def score_histograms(outcomes: Arrays, classes: Sequence[str], thresholds: Arrays) -> Figure:
+def score_histograms(outcomes: Arrays, classes: Classes, thresholds: Arrays) -> Figure:
     """Standardised scores of normal and defective test images, with the decision threshold."""
     columns = min(4, len(classes))
     lines = -(-len(classes) // columns)
@@ -125,7 +136,7 @@ def score_histograms(outcomes: Arrays, classes: Sequence[str], thresholds: Array
             )
         if name in thresholds:
             axes.axvline(thresholds[name].item(), color=_LINE, lw=1.2, ls="--", label="threshold")
-        axes.set_title(name, fontsize=10)
+        axes.set_title(classes[name], fontsize=10)
         axes.set_xlabel("score (standard deviations)", fontsize=8)
         if not place:
             _legend(axes, fontsize=7)

@@ -166,7 +166,7 @@ def _record(
         client,
         experiment,
         key=f"experience:{workspace.identity}:{name}:{digest}",
-        name=f"{step:02d} {name}",
+        name=f"{step:02d} {workspace.display(name)}",
         tags={
             "evernorm.kind": "experience",
             "evernorm.class": name,

@@ -141,7 +141,7 @@ def asked(learned, monkeypatch) -> list[bool]:
     summary = Summary.model_validate_json((learned[0].parent / "summary.json").read_bytes())
     calls: list[bool] = []
 
-    def learn_folder(_data, _root, _order, _settings, file: Path, *, published: bool = True) -> None:
+    def learn_folder(_data, _root, _order, _settings, file: Path, *, published: bool = True, **_) -> None:
         calls.append(published)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(summary.model_dump_json())

@@ -28,6 +28,8 @@ def photos(tmp_path_factory, draw_photos):
 
 def test_such_data_are_learned_and_what_is_odd_is_told(photos, evernorm, small, tmp_path, pytestconfig):
     """Refused at first; then learned without the image at fault, which is listed, and shown by its name."""
+    from mlflow import MlflowClient
+
     workspace, summary = tmp_path / "w", tmp_path / "summary.json"
     command = ("learn", "--data", photos, "--workspace", workspace, *small)
     refused = evernorm(*command, check=False)
@@ -52,6 +54,8 @@ def test_such_data_are_learned_and_what_is_odd_is_told(photos, evernorm, small, 
     assert not (workspace / f"data/{KEY}/test/good/000.png").exists()
     assert "dropped" not in json.dumps(read_json(workspace / f"data/{KEY}/train.json")["records"])
     assert BLISTER in evernorm("status", "--workspace", workspace).stdout
+    runs = MlflowClient(f"sqlite:///{workspace / 'mlflow.db'}").search_runs(["1"])
+    assert f"01 {BLISTER}" in {run.info.run_name for run in runs}
 
     # Nothing is left out unasked, and the depth that is named now makes another class of it.
     assert evernorm(*command, check=False).returncode == 1

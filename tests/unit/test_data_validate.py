@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evernorm.data.experience import Experience, TestView
 from evernorm.data.image import read_image, read_mask
 from evernorm.data.readers import read_classes
 from evernorm.data.validate import validate
 from evernorm.errors import DataError, StateError
 from evernorm.files import sha256_file
-from evernorm.params.groups import DataParams
 
 LAYOUTS = ("mvtec", "visa", "btad", "bmad", "folder")
 
@@ -278,58 +276,6 @@ def test_faults_of_a_whole_class_are_refused_all_the_same(make_dataset, spoil):
         "link": "l.png: link leaves its folder",
         "all": "bottle: no training images without the 6 that are at fault; add normal ones",
     }[spoil] in fault
-
-
-def dark(root, bits=12):
-    """The class's images as a camera of fewer bits puts them into files of 16."""
-    for path in (root / "bottle").glob("t*/*/*.png"):
-        pixels = np.asarray(Image.open(path).convert("L")).astype(np.uint16)
-        Image.fromarray(pixels << (bits - 8)).save(path)
-
-
-def test_the_bit_depth_of_a_class_reaches_whoever_reads_its_images(make_dataset):
-    """The manifest keeps it, so training and test views read full scale as white."""
-    root = make_dataset("mvtec", names=["bottle"])
-    before = [read_image(path) for path in sorted((root / "bottle").glob("t*/*/*.png"))]
-    dark(root)
-    for params in (DataParams(bit_depth=12), DataParams(bit_depth_of={"bottle": 12})):
-        manifest = validate(root, ["bottle"], params=params)["bottle"]
-        assert manifest.bit_depth == manifest.training().bit_depth == 12
-    views = TestView.of(manifest, root / "bottle"), Experience.of(manifest.training(), root / "bottle")
-    read = [view.read(i) for view in views for i in range(len(view))]
-    for old, new in zip(before, read, strict=True):
-        assert abs(new[..., 0].astype(int) - np.asarray(Image.fromarray(old).convert("L"))).max() <= 1
-
-
-def test_a_bit_depth_that_no_file_needs_is_not_noted(make_dataset):
-    """Changed parameters change no class that does not depend on them."""
-    root = make_dataset("mvtec", names=["bottle"])
-    assert validate(root, ["bottle"], params=DataParams(bit_depth=12)) == validate(root, ["bottle"])
-
-
-def test_a_bit_depth_that_the_files_exceed_is_refused(make_dataset):
-    """Every such file by name."""
-    root = make_dataset("mvtec", names=["bottle"])
-    dark(root, 14)
-    with pytest.raises(DataError) as error:
-        validate(root, ["bottle"], params=DataParams(bit_depth=12))
-    assert len(error.value.faults) == 11
-    assert all("exceed the 12 bits of data.bit_depth" in fault for fault in error.value.faults)
-
-
-def test_training_images_of_one_brightness_are_told_once(make_dataset):
-    """12 bits read as 16 use a sixteenth of the levels."""
-    root = make_dataset("mvtec", names=["bottle", "cable"])
-    dark(root)
-    told = []
-    validate(root, ["bottle", "cable"], warn=lambda *each: told.append(each))
-    ((name, sentence),) = told
-    assert name == "bottle"
-    assert "use 4 of 256 levels, 4 to 7; " in sentence
-    assert sentence.endswith("--set data.bit_depth_of.bottle=12")
-    told.clear()
-    validate(root, ["bottle"], params=DataParams(bit_depth=12), warn=lambda *each: told.append(each))
-    assert told == []
 
 
 def test_four_training_images_are_too_few_and_five_enough(make_dataset):

@@ -1,4 +1,4 @@
-"""The floor of tasks: gate, workspace, summary parts, pictures; what the end-to-end tests do not reach."""
+"""The floor of tasks: gate, workspace, summary parts; what the end-to-end tests do not reach."""
 
 import json
 import subprocess
@@ -13,10 +13,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from evernorm.errors import ParamsError, PipelineError, RegistryError
-from evernorm.files import write_json
 from evernorm.params.model import default_params
-from tasks.tracking.matrix import matrix_of
-from tasks.workspace.paths import Paths
 from tasks.workspace.workspace import Workspace
 
 
@@ -159,70 +156,6 @@ def test_a_machine_without_a_git_identity_can_commit(tmp_path, monkeypatch):
     (workspace.root / "params.yaml").write_text("seed: 1\n")
     workspace.commit("change")
     assert "Me" == workspace.git("log", "-1", "--format=%an")
-
-
-def test_pictures_are_drawn_also_where_little_is_known(tmp_path):
-    """A class with good test images only, or none at all, has pictures without curves."""
-    from tasks.tracking.pictures import draw_all
-
-    outcomes = {
-        "a/labels": np.array([False, True]),
-        "a/scores": np.array([0.0, 3.0]),
-        "b/labels": np.zeros(1, bool),
-        "b/scores": np.array([0.5]),
-        "c/labels": np.zeros(0, bool),
-        "c/scores": np.zeros(0),
-    }
-    matrix = [[1.0], [1.0, None], [1.0, None, None]]
-    draw_all(tmp_path / "none", ["a", "b", "c"], matrix, outcomes, {}, {"a": np.array([2.0])})
-    pictures = {"accuracy_matrix.png", "roc.png", "scores.png"}
-    assert pictures == {p.name for p in (tmp_path / "none").iterdir()}
-    image, spots = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.float32)
-    examples = {
-        "0/image": image,
-        "0/map": spots,
-        "0/score": np.array([1.0]),
-        "0/label": np.array([True]),
-    }
-    draw_all(tmp_path / "one", ["a", "b", "c"], matrix, outcomes, examples, {"a": np.array([2.0])})
-    assert {*pictures, "examples.png"} == {p.name for p in (tmp_path / "one").iterdir()}
-
-
-def test_the_accuracy_matrix_is_put_together_from_the_rows_of_the_experiences(tmp_path):
-    """Row i with the i + 1 classes that were known then, as forgetting is measured."""
-    paths = Paths(tmp_path)
-    rows = {"b": {"b": 0.9}, "a": {"b": 0.8, "a": None}, "c": {"b": 0.7, "a": 0.6, "c": 1.0}}
-    for name, row in rows.items():
-        write_json(paths.metrics(name), {"classes": list(row), "row": {"image_auroc": row}})
-    assert [[0.9], [0.8, None], [0.7, 0.6, 1.0]] == matrix_of(paths, "c")
-    assert [[0.9], [0.8, None]] == matrix_of(paths, "a")
-
-
-def test_a_stream_without_test_images_has_pictures_too(tmp_path):
-    """Nothing to tell apart, so no legend, and nothing that matplotlib would warn of."""
-    from tasks.tracking.pictures import draw_all
-
-    outcomes = {"a/labels": np.zeros(0, bool), "a/scores": np.zeros(0)}
-    draw_all(tmp_path, ["a"], [[None]], outcomes, {}, {})
-    assert 3 == len(list(tmp_path.iterdir()))
-
-
-def test_the_overlay_puts_image_and_heat_side_by_side(tmp_path):
-    """Cold regions stay grey, hot ones turn red to yellow."""
-    from evernorm.data.image import read_image
-    from evernorm.overlay import save_overlay
-
-    image = np.full((10, 20, 3), 100, np.uint8)
-    spot = np.zeros((10, 20), np.float32)
-    spot[:, 10:] = 9
-    save_overlay(tmp_path / "o.png", image, spot, threshold=3.0)
-    picture = read_image(tmp_path / "o.png")
-    assert (10, 40, 3) == picture.shape
-    assert [100, 100, 100] == picture[5, 25].tolist()
-    red, green, blue = picture[5, 39].tolist()
-    assert red > 180
-    assert green > 180
-    assert blue < 60
 
 
 def test_what_cannot_be_served_is_listed():
