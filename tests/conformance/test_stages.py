@@ -1,28 +1,54 @@
 """The stages, function by function, for every method: the same as learning in memory, and served without the pipeline."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from evernorm.files import read_arrays, read_json
 from evernorm.methods.bank import load_bank, save_bank
 from evernorm.params.groups import Device
 from tests.conformance.drawn import CLASSES, PLUGIN, draw
 
+# Answers for bank after bank: a line with the folders of a bank and of images, a line with answers.
 _ALONE = """
 import json, sys
 import numpy as np
 from evernorm import load_bank
 from evernorm.params.groups import Device
-bank = load_bank(sys.argv[1], Device.CPU)
-images = np.load(sys.argv[2])
-answers = json.dumps([[p.routed_class, round(p.score, 4), p.anomalous] for p in bank.predict(list(images))])
-loaded = {name.partition(".")[0] for name in sys.modules}
-pipeline = {"prefect", "dvc", "mlflow", "boto3", "pandas", "matplotlib", "tasks", "flows"}
-print(answers) if not loaded & pipeline else sys.exit(f"loaded {loaded & pipeline}")
+for line in sys.stdin:
+    bank, images = json.loads(line)
+    bank = load_bank(bank, Device.CPU)
+    answers = [[p.routed_class, round(p.score, 4), p.anomalous] for p in bank.predict(list(np.load(images)))]
+    loaded = {name.partition(".")[0] for name in sys.modules}
+    pipeline = {"prefect", "dvc", "mlflow", "boto3", "pandas", "matplotlib", "tasks", "flows"}
+    print(json.dumps([answers, sorted(loaded & pipeline)]), flush=True)
 """
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Callable[[Path, Path], tuple[list, list]]]:
+    """An interpreter that has the library alone: bank and images → answers, and what else it loaded."""
+    command, env = [sys.executable, "-c", _ALONE], {**os.environ, "PYTHONPATH": str(PLUGIN)}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def ask(bank: Path, images: Path) -> tuple[list, list]:
+            process.stdin.write(json.dumps([str(bank), str(images)]) + "\n")
+            process.stdin.flush()
+            answers, loaded = json.loads(process.stdout.readline())
+            return answers, loaded
+
+        yield ask
+        process.stdin.close()
 
 
 def test_the_stages_make_the_bank_that_is_learned_in_memory(method, staged, detector, tmp_path):
@@ -68,21 +94,13 @@ def test_metrics_hold_a_row_and_its_figures(method, staged, detector):
         assert np.isfinite(outcomes[f"{name}/scores"]).all()
 
 
-def test_a_bank_is_served_without_the_pipeline(method, staged, detector, tmp_path):
+def test_a_bank_is_served_without_the_pipeline(method, staged, detector, tmp_path, alone):
     """Nothing of orchestration, tables or plotting is imported to answer."""
     images = draw(CLASSES[0], 2, seed=3)
     np.save(tmp_path / "images.npy", np.stack(images))
-    done = subprocess.run(
-        [sys.executable, "-c", _ALONE, str(staged.model(CLASSES[-1])), str(tmp_path / "images.npy")],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**__import__("os").environ, "PYTHONPATH": str(PLUGIN)},
-    )
-    assert done.returncode == 0, done.stderr
+    answers, loaded = alone(staged.model(CLASSES[-1]), tmp_path / "images.npy")
+    assert [] == loaded
     expected = [[p.routed_class, round(p.score, 4), p.anomalous] for p in detector.predict(images)]
-    for (name, score, decision), (other, other_score, other_decision) in zip(
-        expected, json.loads(done.stdout), strict=True
-    ):
+    for (name, score, decision), (other, other_score, other_decision) in zip(expected, answers, strict=True):
         assert (name, decision) == (other, other_decision)
         np.testing.assert_allclose(score, other_score, atol=1e-3)

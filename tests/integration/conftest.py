@@ -34,6 +34,15 @@ UCAD = (
     *OPEN_GATE,
 )
 
+_EMPTY = """
+import sys
+from pathlib import Path
+from tasks.tracking.runs import connected
+from tasks.workspace.workspace import Workspace
+with connected(Workspace.open_or_create(Path(sys.argv[1]))):
+    pass
+"""
+
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Everything in this folder takes processes and seconds."""
@@ -150,6 +159,20 @@ def once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
 
 
 @pytest.fixture(scope="session")
+def fresh(once) -> Callable[[Path], Path]:
+    """``fresh(root)``: an empty workspace with MLflow's database, which takes seconds to make."""
+
+    def make(folder: Path) -> None:
+        command = [python(), "-c", _EMPTY, str(folder / "workspace")]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def copy(root: Path) -> Path:
+        return Path(shutil.copytree(once("empty", make) / "workspace", root, symlinks=True))
+
+    return copy
+
+
+@pytest.fixture(scope="session")
 def learned(once, small, draw_photos) -> tuple[Path, Path]:
     """A workspace that has learned two drawn classes, and the photos; tests may look, not touch."""
 
@@ -163,11 +186,11 @@ def learned(once, small, draw_photos) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="session")
-def learned_one(once, learned, small) -> Path:
+def learned_one(once, fresh, learned, small) -> Path:
     """A workspace that has learned the first of these classes; tests may look, not touch."""
 
     def make(folder: Path) -> None:
-        arguments = ("learn", "--data", learned[1], "--workspace", folder / "workspace")
+        arguments = ("learn", "--data", learned[1], "--workspace", fresh(folder / "workspace"))
         run(*arguments, "--order", "cloth", *small)
 
     return once("learned_one", make) / "workspace"
@@ -187,12 +210,13 @@ def three_learned(once, learned, small, open_gate, draw_photos) -> Path:
 
 
 @pytest.fixture(scope="session")
-def adapted(once, ucad, draw_photos) -> tuple[Path, Path]:
+def adapted(once, fresh, ucad, draw_photos) -> tuple[Path, Path]:
     """A workspace that has learned two drawn classes with UCAD, and photos of three; tests may look, not touch."""
 
     def make(folder: Path) -> None:
         photos = draw_photos(folder / "photos", names=("cloth", "metal", "blue"))
-        arguments = ("learn", "--data", photos, "--workspace", folder / "workspace", "--order", "cloth,metal")
+        workspace = fresh(folder / "workspace")
+        arguments = ("learn", "--data", photos, "--workspace", workspace, "--order", "cloth,metal")
         said = run(*arguments, "--summary", folder / "summary.json", *ucad).stdout
         (folder / "said.txt").write_text(said)
 
@@ -212,7 +236,7 @@ def three_adapted(once, adapted, ucad) -> Path:
 
 
 @pytest.fixture(scope="session")
-def interrupted(once, adapted, ucad) -> tuple[Path, int]:
+def interrupted(once, fresh, adapted, ucad) -> tuple[Path, int]:
     """A workspace that learned one class with UCAD, killed between two epochs and begun again; and how many those were."""
 
     def make(folder: Path) -> None:
@@ -221,7 +245,7 @@ def interrupted(once, adapted, ucad) -> tuple[Path, int]:
             "--data",
             adapted[1],
             "--workspace",
-            folder / "workspace",
+            fresh(folder / "workspace"),
             "--order",
             "cloth",
             *ucad,

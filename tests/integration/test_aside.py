@@ -41,12 +41,12 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def refused(tmp_path_factory, evernorm, draw_photos) -> tuple[Path, Path, str]:
+def refused(tmp_path_factory, evernorm, draw_photos, learned_one) -> tuple[Path, Path, str]:
     """A workspace in which the second of three classes was refused, its photos, and what was said."""
     folder = tmp_path_factory.mktemp("aside")
     photos = draw_photos(folder / "photos", names=("cloth", "blue", "metal"))
     swap(photos / "blue")
-    workspace = folder / "workspace"
+    workspace = shutil.copytree(learned_one, folder / "workspace", symlinks=True)
     done = evernorm(
         "learn", "--data", photos, "--workspace", workspace, "--summary", folder / "s.json", *ORDER, *OPTIONS
     )

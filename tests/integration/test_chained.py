@@ -3,6 +3,7 @@
 No memory, no map, no routing: killed in mid-training, resumed, registered, served, audited.
 """
 
+import fcntl
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from evernorm.files import read_arrays, write_arrays
+from tasks.workspace.paths import LOCK_FILE
 from tests.conformance.drawn import PLUGIN
 from tests.helpers.warm import python, warm_interpreter
 from tests.helpers.workspaces import MODEL, changes, lock
@@ -40,10 +42,10 @@ def toy():
 
 
 @pytest.fixture(scope="module")
-def chained(tmp_path_factory, draw_photos, evernorm, small, open_gate):
+def chained(tmp_path_factory, fresh, draw_photos, evernorm, small, open_gate):
     """Two classes, the second killed in its training and begun again: workspace, photos, what the checkpoint held."""
     folder = tmp_path_factory.mktemp("chained")
-    photos, workspace = draw_photos(folder / "photos"), folder / "workspace"
+    photos, workspace = draw_photos(folder / "photos"), fresh(folder / "workspace")
     options = ("--set", "method=toy", "--set", f"toy.prompts.epochs={EPOCHS}", *small, *open_gate)
     command = ("learn", "--data", photos, "--workspace", workspace, *options)
     begun = subprocess.Popen(
@@ -55,6 +57,8 @@ def chained(tmp_path_factory, draw_photos, evernorm, small, open_gate):
         time.sleep(0.01)
     begun.send_signal(signal.SIGKILL)
     assert -signal.SIGKILL == begun.wait()
+    with (workspace / LOCK_FILE).open() as lock:  # the stage dies a little later than what started it
+        fcntl.flock(lock, fcntl.LOCK_EX)
     held = read_arrays(found[0])
     assert 0 < held["done"][0] < EPOCHS
     # Nothing is left to be trained: whoever begins anew ends with other weights.

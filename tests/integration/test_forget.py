@@ -20,7 +20,17 @@ CLASSES = ("cloth", "metal", "blue")
 
 @pytest.fixture
 def three_and_two(
-    request, tmp_path, learned, interrupted, three_learned, three_adapted, evernorm, small, open_gate, ucad
+    request,
+    tmp_path,
+    learned,
+    interrupted,
+    three_learned,
+    three_adapted,
+    fresh,
+    evernorm,
+    small,
+    open_gate,
+    ucad,
 ):
     """Workspaces with the method of the parameter: one that learned three classes, and one that never learned the one named."""
     method, name = request.param
@@ -30,6 +40,8 @@ def three_and_two(
     if method == "ucad":  # it learned the first class and never another
         shutil.copytree(interrupted[0], tmp_path / "two", symlinks=True)
         settings = ucad
+    else:
+        fresh(tmp_path / "two")
     names = ",".join(each for each in CLASSES if each != name)
     evernorm("learn", "--data", photos, "--workspace", tmp_path / "two", "--order", names, *settings)
     return {"patchcore_cl": three_learned, "ucad": three_adapted}[method], tmp_path / "two"

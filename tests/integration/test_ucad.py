@@ -244,7 +244,7 @@ def test_sam_without_a_checkpoint_says_how_to_get_one(copy, adapted, evernorm):
 
 @pytest.mark.slow
 def test_a_vision_transformer_is_learned_and_stored_in_the_papers_shapes(
-    tmp_path, draw_photos, evernorm, open_gate
+    tmp_path, fresh, draw_photos, evernorm, open_gate
 ):
     """ViT-B/16 (random weights): keys and knowledge of at most 196 x 768, six prompts of 768, or six prefixes."""
     photos = draw_photos(tmp_path / "photos", names=("cloth",), train=6, good=1, defective=1)
@@ -257,7 +257,7 @@ def test_a_vision_transformer_is_learned_and_stored_in_the_papers_shapes(
         "ucad.prompts.stopping": "loss",
     }
     options = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    workspace = tmp_path / "w"
+    workspace = fresh(tmp_path / "w")
     evernorm("learn", "--data", photos, "--workspace", workspace, *options, *open_gate)
     entry = read_arrays(workspace / "bank/cloth/knowledge/entry.safetensors")
     assert (196, 768) == entry["keys"].shape == entry["rows"].shape

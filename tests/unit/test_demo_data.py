@@ -30,7 +30,7 @@ def root(tmp_path_factory):
 def small(monkeypatch):
     """Few images a class."""
     pytest.importorskip("elpv_dataset", reason="the demo's photographs need `pip install evernorm[demo]`")
-    for name, count in (("TRAIN", 3), ("TEST_GOOD", 2), ("DEFECTIVE", 5)):
+    for name, count in (("TRAIN", 2), ("TEST_GOOD", 1), ("DEFECTIVE", 5)):
         monkeypatch.setattr(demo_data, name, count)
 
 
