@@ -14,11 +14,10 @@ from evernorm.errors import ParamsError
 from evernorm.files import write_bytes
 from evernorm.methods.ablation import Variant
 from evernorm.methods.registry import learner_of
-from evernorm.params.file import override, parse_params
 from evernorm.params.model import default_params
 from flows.commands.environment import prepare
 from flows.commands.learn import learn_folder
-from tasks.workspace.settings import with_defaults_of_backbone, with_whole_paths
+from tasks.workspace.settings import with_settings
 
 if TYPE_CHECKING:
     from tasks.tracking.summary import Figure, Summary
@@ -55,9 +54,7 @@ def ablate(
     Raises:
         ParamsError: No such table, or a variant that these settings do not allow.
     """
-    settings = with_whole_paths(settings)
-    settings = with_defaults_of_backbone(default_params(), [*settings, f"method={method}"])
-    base = parse_params(override(default_params().model_dump(mode="json"), settings))
+    _, base = with_settings(default_params(), [*settings, f"method={method}"])
     known = learner_of(base).ablations()
     chosen = list(known) if tables is None else tables
     strange = [table for table in chosen if table not in known]

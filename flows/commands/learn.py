@@ -48,14 +48,14 @@ def learn_folder(
     from evernorm.data.validate import validate
     from tasks.stages.stage import progress_bar
     from tasks.workspace.checks import check_change
-    from tasks.workspace.settings import settled, stream_with
+    from tasks.workspace.settings import stream_with, with_settings
     from tasks.workspace.workspace import Workspace
 
     console = Console(stderr=True, highlight=False)
     known = Workspace.params_in(root)
     names = [key_of(name) for name in order] if order else list(read_classes(data))
     stream = stream_with(known.order, names)
-    settings, params = settled(known, settings, stream)
+    settings, params = with_settings(known, settings, stream)
     if root.resolve().is_relative_to(data.resolve()):
         raise ParamsError(f"the workspace {root} lies inside {data}; name one outside of it with --workspace")
     check_change(known, params)

@@ -112,7 +112,7 @@ def _prepared(root: Path, inbox: str | None, settings: list[str]) -> "Workspace"
     """The workspace with these settings; nothing is made or changed if they, or what they ask for, are at fault."""
     prepare(root)
     from tasks.workspace.checks import check_change
-    from tasks.workspace.settings import settled
+    from tasks.workspace.settings import with_settings
     from tasks.workspace.workspace import Workspace
 
     if inbox == "":
@@ -121,7 +121,7 @@ def _prepared(root: Path, inbox: str | None, settings: list[str]) -> "Workspace"
         place = inbox if "://" in inbox else str(Path(inbox).resolve())
         settings = [*settings, f"watch.inbox={json.dumps(place, ensure_ascii=False)}"]
     known = Workspace.params_in(root)
-    settings, params = settled(known, settings)
+    settings, params = with_settings(known, settings)
     _check_inbox(params.watch.inbox, root.resolve())
     if params != known:
         check_change(known, params)

@@ -8,12 +8,11 @@ from evernorm.errors import ParamsError
 from evernorm.features.weights import HUB, RANDOM
 from evernorm.params.file import override, parse_params
 from evernorm.params.groups import Params, stream_of
-from evernorm.prompts.params import Stopping
 
 _FILES = {"features.weights", "masks.sam.checkpoint", "watch.inbox"}  # may name a file or a folder
 
 
-def settled(
+def with_settings(
     known: Params, settings: Iterable[str], order: Iterable[str] | None = None
 ) -> tuple[list[str], Params]:
     """Settings as they are to be written, and the parameters that they make.
@@ -26,7 +25,7 @@ def settled(
     Raises:
         ParamsError: The settings are no parameters.
     """
-    written = with_defaults_of_backbone(known, with_whole_paths(settings))
+    written = with_whole_paths(settings)
     values = override(known.model_dump(mode="json"), written)
     if order is not None:
         values["stream"] = stream_of(order)
@@ -42,24 +41,6 @@ def with_whole_paths(settings: Iterable[str]) -> list[str]:
         named = json.dumps(str(Path(value).resolve()), ensure_ascii=False) if names_a_file else ""
         whole.append(f"{key}={named}" if names_a_file else setting)
     return whole
-
-
-def with_defaults_of_backbone(known: Params, settings: Sequence[str]) -> list[str]:
-    """UCAD is made for vision transformers: with one, it is the method, and its prompts are trained the paper's way.
-
-    What is learned keeps its method: only an empty stream takes defaults.
-
-    Raises:
-        ParamsError: The settings are no parameters.
-    """
-    params = parse_params(override(known.model_dump(mode="json"), settings))
-    if known.order or not params.features.backbone.startswith(("vit_", "deit")):
-        return [*settings]
-    told = {setting.partition("=")[0].strip() for setting in settings}
-    chosen = [] if "method" in told else ["method=ucad"]
-    if (chosen or params.method == "ucad") and "ucad.prompts.stopping" not in told:
-        chosen.append(f"ucad.prompts.stopping={Stopping.LAST.value}")
-    return [*chosen, *settings]
 
 
 def stream_with(known: Sequence[str], wanted: Sequence[str]) -> list[str]:

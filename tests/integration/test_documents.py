@@ -34,21 +34,18 @@ def blocks() -> list:
         for block in _BLOCK.finditer(text):
             if block[1] == "python" or not _ELSEWHERE.search(block[2]):
                 place = f"{name}:{text[: block.start()].count(chr(10)) + 1}"
-                found.append(pytest.param(name, block[1], block[2], id=place))
+                found.append(pytest.param(block[1], block[2], id=place))
     return found
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory, draw_photos) -> dict[str, Path]:
-    """A folder a document."""
-    found = {name: tmp_path_factory.mktemp(Path(name).stem) for name in DOCUMENTS}
-    for folder in found.values():
-        draw_photos(folder / "photos")
-    return found
+def folder(tmp_path_factory, draw_photos) -> Path:
+    """Where a newcomer reads one document after the other."""
+    return draw_photos(tmp_path_factory.mktemp("documents") / "photos").parent
 
 
-@pytest.mark.parametrize(("name", "language", "code"), blocks())
-def test_what_a_document_shows_can_be_done(name, language, code, folders):
+@pytest.mark.parametrize(("language", "code"), blocks())
+def test_what_a_document_shows_can_be_done(language, code, folder):
     """Commands and code end well; a block may need those before it."""
     command = [python(), "-c", code]
     if language == "bash":
@@ -62,5 +59,5 @@ def test_what_a_document_shows_can_be_done(name, language, code, folders):
         command = ["bash", "-euo", "pipefail", "-c", code]
     places = (str(Path(each).parent) for each in (python(), sys.executable))
     env = {**os.environ, "PATH": os.pathsep.join([*places, os.environ["PATH"]])}
-    done = subprocess.run(command, cwd=folders[name], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"

@@ -26,7 +26,9 @@ def photos(tmp_path_factory, draw_photos):
     return root
 
 
-def test_such_data_are_learned_and_what_is_odd_is_told(photos, evernorm, small, tmp_path, pytestconfig):
+def test_such_data_are_learned_and_what_is_odd_is_told(
+    photos, fresh, evernorm, small, tmp_path, pytestconfig
+):
     """Refused at first; then learned without the image at fault, which is listed, and shown by its name."""
     from mlflow import MlflowClient
 
@@ -37,6 +39,7 @@ def test_such_data_are_learned_and_what_is_odd_is_told(photos, evernorm, small, 
     assert f"{BLISTER}/test/good/000.png: same content as train/good/001.png" in refused.stderr
     assert not workspace.exists()
 
+    fresh(workspace)
     done = evernorm(*command, "--drop-faulty", "--order", BLISTER, "--summary", summary)
     assert f"{BLISTER}: 1 image left out:" in done.stderr
     assert "- test/good/000.png: same content as train/good/001.png\n" in done.stderr

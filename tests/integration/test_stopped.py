@@ -85,7 +85,10 @@ def _lives(process: psutil.Process) -> bool:
 def test_a_run_that_is_terminated_leaves_nothing_and_goes_on_without_a_foreign_word(
     plain, tmp_path, small, evernorm, monkeypatch
 ):
-    """With a Prefect server of its own, amid a stage; then a first `learn` of a plain folder, as a new user sees it."""
+    """With a Prefect server of its own, amid a stage; then a first `learn` of a plain folder, as a new user sees it.
+
+    No server, no configuration: the command brings its own, with its state in the workspace.
+    """
     monkeypatch.setenv("PREFECT_API_URL", "")
     arguments = ("learn", "--data", plain, "--workspace", tmp_path / "w", *small)
     log = tmp_path / "log"
@@ -94,6 +97,7 @@ def test_a_run_that_is_terminated_leaves_nothing_and_goes_on_without_a_foreign_w
     foreign = [line for line in done.stderr.splitlines() if not OURS.fullmatch(line)]
     assert [] == foreign
     assert "continual-bank version 1 (champion)" in done.stdout
+    assert (tmp_path / "w/.prefect/prefect.db").is_file()
 
 
 def test_a_watch_on_a_schedule_that_is_terminated_leaves_nothing_and_pauses(

@@ -5,32 +5,7 @@ from pathlib import Path
 import pytest
 
 from evernorm.errors import ParamsError
-from evernorm.params.model import default_params
-from tasks.workspace.settings import stream_with, with_defaults_of_backbone, with_whole_paths
-
-VIT = "features.backbone=vit_base_patch16_224"
-
-
-@pytest.mark.parametrize(
-    ("settings", "added"),
-    [
-        ([VIT], ["method=ucad", "ucad.prompts.stopping=last"]),
-        ([VIT, "method=ucad"], ["ucad.prompts.stopping=last"]),
-        ([VIT, "ucad.prompts.stopping=loss"], ["method=ucad"]),
-        ([VIT, "method=patchcore_cl"], []),
-        (["features.backbone=wide_resnet50_2", "method=ucad"], []),
-        ([], []),
-    ],
-)
-def test_a_vision_transformer_learns_with_ucad_unless_told_otherwise(settings, added):
-    """What the user says stands; the rest is the paper's."""
-    assert [*added, *settings] == with_defaults_of_backbone(default_params(), settings)
-
-
-def test_a_slip_is_an_error_of_the_users():
-    """A group named as if it were a value is told, not a traceback."""
-    with pytest.raises(ParamsError, match="features"):
-        with_defaults_of_backbone(default_params(), ["features=vit_base_patch16_224"])
+from tasks.workspace.settings import stream_with, with_whole_paths
 
 
 def test_files_are_named_in_full(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """An interpreter that has imported what commands and stages import, and forks to run them.
 
-Nothing but imports happens before a fork: no thread is started, nothing is computed. A command whose environment
+Nothing but imports, and what comes with them, happens before a fork: no thread is started. A command whose environment
 could have changed an import is not taken; its client runs it from cold. Ends when its standard input does.
 """
 
@@ -25,15 +25,26 @@ from functools import partial
 from typing import NoReturn
 
 IMPORTED = (
-    "boto3", "dvc.cli", "dvc.repo", "dvc_s3", "faiss", "matplotlib.pyplot", "mlflow.pyfunc", "pandas", "prefect.flows",
-    "safetensors.numpy", "scipy.stats", "skimage.segmentation", "timm", "torch", "yaml",
-    "flows.commands.learn", "flows.commands.predict", "flows.forget", "flows.learn", "flows.promote", "flows.watch",
+    "anyio._backends._asyncio", "boto3", "dulwich.ignore", "dulwich.worktree", "dvc.cli", "dvc.repo", "dvc.repo.datasets",
+    "dvc.repo.init", "dvc.repo.plots", "dvc_data.hashfile.status", "dvc_s3", "faiss", "matplotlib.pyplot", "mlflow.pyfunc",
+    "mlflow.store.model_registry.sqlalchemy_store", "mlflow.store.tracking.sqlalchemy_store", "networkx", "pandas",
+    "prefect.flow_engine", "prefect.flows", "prefect.task_engine", "prefect.utilities.visualization", "pygit2", "ruamel.yaml",
+    "safetensors.numpy", "scipy.stats", "skimage.segmentation", "tabulate", "timm", "torch", "typer", "yaml",
+    "flows.commands.learn", "flows.commands.predict", "flows.commands.status", "flows.forget", "flows.learn", "flows.promote",
+    "flows.watch", "tasks.workspace.settings",
     "tasks.stages.evaluate", "tasks.stages.features", "tasks.stages.knowledge", "tasks.stages.masks",
     "tasks.stages.prompts", "tasks.stages.weibull",
 )  # fmt: skip
 # Variables that are read when they are needed, not when something is imported.
 _READ_LATE = {"COLUMNS", "LINES", "MLFLOW_TRACKING_URI", "OLDPWD", "PATH", "PWD", "SHLVL", "_"}
 _READ_LATE_PREFIXES = ("AWS_", "DVC_", "GIT_", "PYTEST_")
+
+
+def _list_distributions() -> None:
+    """MLflow lists what is installed once a process, for half a second, and keeps the list."""
+    from mlflow.utils import requirements_utils
+
+    requirements_utils._init_packages_to_modules_map()
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,7 @@ class Zygote:
         self._env = dict(os.environ)
         for name in IMPORTED:
             importlib.import_module(name)
+        _list_distributions()
         self._imported = {name: os.environ[name] for name in set(os.environ) - set(self._env)}
         self._listener = listener
         self._running: dict[int, tuple[int, socket.socket]] = {}  # by process: its descriptor, its client
