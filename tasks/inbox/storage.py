@@ -8,7 +8,7 @@ fails is a `PassingError`; whatever else keeps a place from being used is a `Pip
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -181,7 +181,8 @@ class Incoming:
                 with self._writing():
                     self._part.replace(self._target)
         finally:
-            self._part.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._part.unlink(missing_ok=True)
 
     def _compare(self, found: str, differs: bool) -> None:
         if differs:

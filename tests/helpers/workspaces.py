@@ -1,5 +1,6 @@
 """What the tests ask of a workspace: DVC's lock, DVC itself, and to die at a given step."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from tasks.workspace.paths import LOCK_FILE
 from tests.helpers.warm import python
 
 MODEL = "continual-bank"
@@ -46,6 +48,12 @@ def kill_at(moment: str, *arguments: object, said: str = "") -> None:
     command = [python(), "-c", _KILLED, moment, said, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+
+
+def outlive_stages(workspace: Path) -> None:
+    """Wait until no stage writes: one that was warm dies a little later than the command that was killed."""
+    with (workspace / LOCK_FILE).open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def git(workspace: Path, *arguments: str) -> str:

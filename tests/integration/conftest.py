@@ -16,6 +16,7 @@ import pytest
 from tests.helpers.backends import POSTGRES, MLflowServer, PrefectServer
 from tests.helpers.servers import S3Server
 from tests.helpers.warm import python, warm_interpreter
+from tests.helpers.workspaces import outlive_stages
 
 SMALL = ("features.image_size=64", "patchcore_cl.knowledge.budget=150", "gate.min_image_auroc=0")
 OPEN_GATE = (
@@ -198,7 +199,7 @@ def learned_one(once, fresh, learned, small) -> Path:
 
 @pytest.fixture(scope="session")
 def three_learned(once, learned, small, open_gate, draw_photos) -> Path:
-    """A copy of it that has learned a third class too, beside the photos; tests may look, not touch."""
+    """A copy of `learned` that has learned a third class too, beside the photos; tests may look, not touch."""
 
     def make(folder: Path) -> None:
         photos = draw_photos(folder / "photos", names=("cloth", "metal", "blue"))
@@ -267,6 +268,7 @@ def interrupted(once, fresh, adapted, ucad) -> tuple[Path, int]:
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        outlive_stages(folder / "workspace")
         (folder / "epochs.txt").write_text(str(epochs()))
         # A training that began anew would write its first epoch here, and fail.
         (checkpoint,) = training.iterdir()

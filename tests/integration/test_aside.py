@@ -111,5 +111,6 @@ def test_what_is_set_aside_forgets_a_class_too(refused, tmp_path, evernorm):
     assert not [name for name in kept if "cloth" in name]
     assert not [name for name, content in kept.items() if name.endswith(".json") and b"cloth" in content]
     assert "cloth" not in (workspace / "dvc.lock").read_text()
+    assert not git(workspace, "status", "--porcelain")
     assert "blue: set aside" in evernorm("status", "--workspace", workspace).stdout
     assert 0 == evernorm("audit", "--workspace", workspace, check=False).returncode

@@ -3,7 +3,6 @@
 No memory, no map, no routing: killed in mid-training, resumed, registered, served, audited.
 """
 
-import fcntl
 import json
 import os
 import signal
@@ -14,10 +13,9 @@ import numpy as np
 import pytest
 
 from evernorm.files import read_arrays, write_arrays
-from tasks.workspace.paths import LOCK_FILE
 from tests.conformance.drawn import PLUGIN
 from tests.helpers.warm import python, warm_interpreter
-from tests.helpers.workspaces import MODEL, changes, lock
+from tests.helpers.workspaces import MODEL, changes, lock, outlive_stages
 
 EPOCHS = 4000  # a few seconds, so that it can be killed between two of them
 CHECKPOINT = ".evernorm/training/metal"
@@ -57,8 +55,7 @@ def chained(tmp_path_factory, fresh, draw_photos, evernorm, small, open_gate):
         time.sleep(0.01)
     begun.send_signal(signal.SIGKILL)
     assert -signal.SIGKILL == begun.wait()
-    with (workspace / LOCK_FILE).open() as lock:  # the stage dies a little later than what started it
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    outlive_stages(workspace)
     held = read_arrays(found[0])
     assert 0 < held["done"][0] < EPOCHS
     # Nothing is left to be trained: whoever begins anew ends with other weights.

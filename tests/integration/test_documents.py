@@ -52,10 +52,10 @@ def test_what_a_document_shows_can_be_done(language, code, folder):
         small = " ".join(f"--set {setting}" for setting in SMALL)
         code = re.sub(r"^(evernorm learn .*)$", rf"\1 {small}", code, flags=re.MULTILINE)
         # These learn the stream several times over: one class and two methods will do.
-        small = f"--order cloth {small}"
-        code = re.sub(r"^(evernorm ablate .*)$", rf"\1 {small}", code, flags=re.MULTILINE)
-        some = f"--methods replay,patchcore_cl {small}"
-        code = re.sub(r"^(evernorm compare .*)$", rf"\1 {some}", code, flags=re.MULTILINE)
+        one = f"--order cloth {small}"
+        code = re.sub(r"^(evernorm ablate .*)$", rf"\1 {one}", code, flags=re.MULTILINE)
+        two = f"--methods replay,patchcore_cl {one}"
+        code = re.sub(r"^(evernorm compare .*)$", rf"\1 {two}", code, flags=re.MULTILINE)
         command = ["bash", "-euo", "pipefail", "-c", code]
     places = (str(Path(each).parent) for each in (python(), sys.executable))
     env = {**os.environ, "PATH": os.pathsep.join([*places, os.environ["PATH"]])}

@@ -1,11 +1,18 @@
-"""Settings before they are written: what is added to them, paths named from where the command runs, the order."""
+"""Settings before they are written: what they make, paths named from where the command runs, the order."""
 
 from pathlib import Path
 
 import pytest
 
 from evernorm.errors import ParamsError
-from tasks.workspace.settings import stream_with, with_whole_paths
+from evernorm.params.model import default_params
+from tasks.workspace.settings import stream_with, with_settings, with_whole_paths
+
+
+def test_a_slip_is_an_error_of_the_users():
+    """A group named as if it were a value is told, not a traceback."""
+    with pytest.raises(ParamsError, match="features"):
+        with_settings(default_params(), ["features=vit_base_patch16_224"])
 
 
 def test_files_are_named_in_full(tmp_path, monkeypatch):
