@@ -9,6 +9,7 @@ from flows.learn import experiences, publish
 from tasks.faults import without_secrets
 from tasks.inbox.arrivals import arriving, let_go, refuse_arriving
 from tasks.tracking.gate import Decision
+from tasks.tracking.occasion import Occasion
 from tasks.tracking.ownership import claim, registry_of
 from tasks.tracking.registry import CHAMPION, champion_of, versions_that_know
 from tasks.tracking.runs import tracking_uri
@@ -40,7 +41,7 @@ def forget_class(root: Path, name: str, reason: str) -> tuple[Forgotten, Decisio
             learned[each] = learn()
             ran = [stage.stage for stage in learned[each].ran]
             console.print(f"{each}: {' · '.join(ran) or 'up to date'}", style="dim")
-        decision = publish(workspace, learned, f"Forget {name}", forgot)
+        decision = publish(workspace, learned, f"Forget {name}", Occasion.forgetting(forgot))
         finish(workspace)
     return forgot, decision
 

@@ -14,12 +14,12 @@ from flows.commands.console import Reporter
 from tasks.inbox.arrivals import refuse_arriving
 from tasks.stages import STAGES
 from tasks.tracking.gate import Decision, decide
+from tasks.tracking.occasion import Occasion
 from tasks.tracking.ownership import claim
 from tasks.tracking.registry import register, stamp
 from tasks.tracking.runs import Recorded, record
 from tasks.tracking.settled import settle, settled
 from tasks.workspace.checks import check_changed
-from tasks.workspace.forget import Forgotten
 from tasks.workspace.pipeline import StageRun, push, reproduce
 from tasks.workspace.versions import record_versions
 from tasks.workspace.workspace import Workspace
@@ -168,7 +168,7 @@ def keep(workspace: Workspace, learned: Mapping[str, Learned], message: str) -> 
 
 
 def publish(
-    workspace: Workspace, learned: Mapping[str, Learned], message: str, forgot: Forgotten | None = None
+    workspace: Workspace, learned: Mapping[str, Learned], message: str, occasion: Occasion | None = None
 ) -> Decision:
     """Make the bank after the last of these experiences a version, and let the gate decide on it.
 
@@ -179,14 +179,14 @@ def publish(
         workspace: Held by the caller.
         learned: What came of each class since the last version.
         message: Of the commit; the version's number is put behind it.
-        forgot: What has just been forgotten, if anything.
+        occasion: What a person has just done to the bank, if that is why there is a version.
     """
     name = list(learned)[-1]
     unsettled = {each: learned[each].recorded for each in learned if not learned[each].settled}
-    version = register(workspace, name, learned[name].recorded, forgot)
+    version = register(workspace, name, learned[name].recorded, occasion)
     push(workspace)
-    workspace.commit(f"{message}, version {version}" + (f": {forgot.reason}" if forgot else ""))
+    workspace.commit(f"{message}, version {version}" + (f": {occasion.reason}" if occasion else ""))
     stamp(workspace, [each.run for each in unsettled.values()], version)
     if unsettled:
         settle(workspace, unsettled)
-    return decide(workspace, name, version, forgot)
+    return decide(workspace, name, version, occasion)

@@ -162,6 +162,25 @@ def forget(
 
 
 @app.command()
+def threshold(
+    name: Annotated[str, typer.Argument(metavar="CLASS", help="A class of the bank.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    rate: Annotated[
+        float | None, typer.Option(help="Set this false-alarm rate for the class, as a new version.")
+    ] = None,
+    default: Annotated[bool, typer.Option("--default", help="Set that of all classes again.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why, in a line; kept with the version.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the picture goes. Default: threshold-CLASS.png here.")
+    ] = None,
+) -> None:
+    """Show what each false-alarm rate costs in defects found, or set one for a class."""
+    from flows.commands.threshold import threshold_in_workspace
+
+    threshold_in_workspace(workspace, name, rate, reason, out, default=default)
+
+
+@app.command()
 def promote(
     version: Annotated[int, typer.Argument(help="The version to make champion.")],
     reason: ReasonOption,

@@ -1,6 +1,7 @@
 """Stage `evaluate`: assemble the bank, measure R[t, ·] on every class learned so far, store the model."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def evaluate(name: str, params: Params, paths: Paths) -> None:
     previous = params.stream[name].after
     before: dict[str, Any] = read_json(paths.bank(previous, "evaluation") / "links.json")
     names = [*(link["class"] for link in before["links"]), name]
-    detector = learner_of(params).detector_of([state_of(each, paths) for each in names])
+    detector = learner_of(params).detector_of([_decided(state_of(each, paths), params) for each in names])
     tests = _tests(names, previous, detector, paths)
     with progress_bar(f"{name}: scores") as progress:
         outcomes, pooled = judge(detector, tests, params.evaluate.aupro_fpr_limit, progress)
@@ -54,7 +55,7 @@ def evaluate(name: str, params: Params, paths: Paths) -> None:
     folder = paths.bank(name, "evaluation")
     # The links pin what this stage read of earlier classes without declaring it to DVC, which cannot name
     # "all classes before this one": whatever changes there changes the links, and so reaches this stage.
-    links = [*before["links"], _link(name, paths)]
+    links = [*before["links"], {**_link(name, paths), "false_alarm_rate": params.own_rates.get(name)}]
     highest = {each: _higher(best.get(each), row[each]) for each in names}
     write_json(folder / "links.json", {"links": links, "learned": learned, "best": highest})
     write_arrays(
@@ -93,6 +94,14 @@ def state_of(name: str, paths: Paths) -> ClassState:
         read_json(knowledge / "entry.json")["weights"],
         Profile.of(Manifest.load(paths.manifest(name))),
     )
+
+
+def _decided(state: ClassState, params: Params) -> ClassState:
+    """With the false-alarm rate that a person has set for the class, if any."""
+    rate = params.own_rates.get(state.name)
+    if rate is None or state.calibration is None:
+        return state
+    return replace(state, calibration=state.calibration.at_rate(rate))
 
 
 def _tests(names: list[str], previous: str, detector: Detector, paths: Paths) -> list[TestClass]:

@@ -10,6 +10,7 @@ from evernorm.errors import RegistryError
 from evernorm.files import read_json
 from evernorm.params.groups import GateParams, Unmeasured
 from tasks.retries import RETRIED
+from tasks.tracking.occasion import Occasion
 from tasks.tracking.ownership import Registry, registry_of
 from tasks.tracking.promotions import (
     NONE,
@@ -22,14 +23,15 @@ from tasks.tracking.promotions import (
     versions_there,
 )
 from tasks.tracking.registry import CANDIDATE, CHAMPION, classes_of, data_of
-from tasks.workspace.forget import Forgotten, forgotten
+from tasks.workspace.forget import forgotten
 from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 PASSED, REFUSED = "passed", "refused"
-_NAMED = 10  # classes that were not measured and are named in a line; the tag of the version names all
+_NAMED = 10  # classes that are named in a line; the tags of the version name all
+LITTLE = 0.25  # a class of whose defects less is found is told of
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Decision:
         alias: ``champion`` or ``candidate``.
         reasons: Why it was refused.
         unmeasured: What no bound says anything about, and why, by class.
+        weak: The share of defects found, by class, where that is little.
         blamed: The classes, new to the champion, for which it was refused, and why; no other class is at fault.
     """
 
@@ -50,16 +53,17 @@ class Decision:
     alias: str
     reasons: tuple[str, ...]
     unmeasured: dict[str, str]
+    weak: dict[str, float]
     blamed: dict[str, str]
 
     @property
     def remarks(self) -> str:
-        """Why it was refused, and what was not measured, in a line; empty where there is nothing to say."""
-        return "; ".join([*self.reasons, *_told(self.unmeasured)])
+        """Why it was refused, what finds little, what was not measured, in a line; empty where there is nothing to say."""
+        return "; ".join([*self.reasons, *_told(self.weak, self.unmeasured)])
 
 
 @task(task_run_name="gate version {version}", **RETRIED)
-def decide(workspace: Workspace, name: str, version: str, forgot: Forgotten | None = None) -> Decision:
+def decide(workspace: Workspace, name: str, version: str, occasion: Occasion | None = None) -> Decision:
     """Make a version candidate, and champion if it keeps the bounds in params.yaml.
 
     Decided afresh each time: bounds may have changed, and a parameter changed back brings its bank back.
@@ -68,7 +72,7 @@ def decide(workspace: Workspace, name: str, version: str, forgot: Forgotten | No
         workspace: The workspace.
         name: The class learned last.
         version: The version with it.
-        forgot: What has just been forgotten, if anything.
+        occasion: What a person has just done to the bank, if that is why there is a version.
 
     Raises:
         PassingError: MLflow is out of reach.
@@ -83,20 +87,23 @@ def decide(workspace: Workspace, name: str, version: str, forgot: Forgotten | No
         new = [each for each, data in data_of(made).items() if known.get(each) != data]
         lost = _lost(champion, metrics["classes"], {each.name for each in forgotten(workspace)})
         reasons = [*refusals(metrics, new, workspace.params.gate), *lost, *_taken_back(registry, version)]
-        unknown = unmeasured(metrics)
+        unknown, little = unmeasured(metrics), weak(metrics)
+        remarks = _told(little, unknown)
         stands = seen.version == version
         if not stands and CANDIDATE not in made.aliases:
             registry.set_alias(CANDIDATE, version)
         if not reasons and not stands:
             kept = "keeps all bounds on what was measured" if unknown else "keeps all bounds"
-            what, why = ("forget", forgot.reason) if forgot else ("gate", "; ".join([kept, *_told(unknown)]))
+            what, why = "gate", "; ".join([kept, *remarks])
+            if occasion:
+                what, why = occasion.what, occasion.reason
             change_champion(registry, what, version, why, seen)
         alias = CANDIDATE if reasons and not stands else CHAMPION
         fresh = [each for each in new if champion is None or each not in classes_of(champion)]
         blamed = blame(metrics, fresh, workspace.params.gate) if reasons and not stands else {}
-        decision = Decision(registry.name, version, alias, tuple(reasons), unknown, blamed)
+        decision = Decision(registry.name, version, alias, tuple(reasons), unknown, little, blamed)
         tags = {"gate": REFUSED if reasons else PASSED, "gate.reason": decision.remarks}
-        registry.set_tags(made, {**tags, "gate.unmeasured": ",".join(unknown)})
+        registry.set_tags(made, {**tags, "gate.unmeasured": ",".join(unknown), "gate.weak": ",".join(little)})
         return decision
 
 
@@ -212,12 +219,23 @@ def unmeasured(metrics: Mapping[str, Any]) -> dict[str, str]:
     return lacking
 
 
-def _told(lacking: Mapping[str, str]) -> list[str]:
-    if not lacking:
-        return []
-    first = [f"{name} ({what})" for name, what in list(lacking.items())[:_NAMED]]
-    more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
-    return [f"not measured: {', '.join(first)}{more}"]
+def weak(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The classes of a bank of whose defective test images it finds less than `LITTLE`, and the share that it finds."""
+    found = {name: figures["detection_rate"] for name, figures in metrics["per_class"].items()}
+    return {name: share for name, share in found.items() if share is not None and share < LITTLE}
+
+
+def _told(little: Mapping[str, float], lacking: Mapping[str, str]) -> list[str]:
+    told = []
+    for what, classes in (
+        ("finds little", {name: f"{share:.0%} of defects" for name, share in little.items()}),
+        ("not measured", lacking),
+    ):
+        if classes:
+            first = [f"{name} ({how})" for name, how in list(classes.items())[:_NAMED]]
+            more = f" and {len(classes) - _NAMED} more" if len(classes) > _NAMED else ""
+            told.append(f"{what}: {', '.join(first)}{more}")
+    return told
 
 
 def blame(metrics: Mapping[str, Any], fresh: Sequence[str], gate: GateParams) -> dict[str, str]:
@@ -258,6 +276,7 @@ def refusals(metrics: Mapping[str, Any], new: Sequence[str], gate: GateParams) -
         checks += [
             (f"image AUROC of {name}", figures["image_auroc"], gate.min_image_auroc, True),
             (f"false-alarm rate of {name}", figures["false_alarm_rate"], gate.max_false_alarm_rate, False),
+            (f"detection rate of {name}", figures["detection_rate"], gate.min_detection_rate, True),
         ]
     broken = [
         f"{what} {value:.3f} is {'below' if at_least else 'above'} {bound}"

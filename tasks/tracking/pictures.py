@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import MaxNLocator
 
+from evernorm.evaluation.trade_off import Choice
 from evernorm.metrics.image import roc_curve
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -140,6 +141,30 @@ def score_histograms(outcomes: Arrays, classes: Classes, thresholds: Arrays) -> 
         axes.set_xlabel("score (standard deviations)", fontsize=8)
         if not place:
             _legend(axes, fontsize=7)
+    return figure
+
+
+def trade_off_curves(choices: Sequence[Choice], present: float, name: str) -> Figure:
+    """What each false-alarm rate that can be asked for brings: false alarms, and defects found."""
+    figure = Figure(figsize=(6, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    asked = [choice.asked for choice in choices]
+    lines = (
+        ("found", "defects found", _BAD, "-"),
+        ("false_alarms", "false alarms, good test images", _GOOD, "-"),
+        ("normal", "false alarms, training images left out in turn", _GOOD, ":"),
+    )
+    for field, label, colour, style in lines:
+        values = [getattr(choice, field) for choice in choices]
+        if None not in values:
+            axes.plot(asked, values, color=colour, ls=style, marker=".", label=label)
+    axes.plot(asked, asked, color=_LINE, lw=0.6, label="as asked")
+    axes.axvline(present, color=_LINE, lw=1.2, ls="--", label=f"now: {present:g}")
+    axes.set(xscale="log", xlabel="false-alarm rate asked for", ylabel="share of images", ylim=(-0.02, 1.02))
+    axes.set_xticks(asked, [f"{rate:.3g}" for rate in asked], fontsize=8)
+    axes.set_xticks([], minor=True)
+    axes.set_title(f"{name}: what a threshold costs")
+    axes.legend(fontsize=8, loc="center left")
     return figure
 
 

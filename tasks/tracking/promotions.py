@@ -28,7 +28,7 @@ class Change:
     """One change of the champion.
 
     Attributes:
-        what: ``gate``, ``promote``, ``rollback`` or ``forget``.
+        what: ``gate``, ``promote``, ``rollback``, ``forget`` or ``threshold``.
         before: Version that was champion, or ``none``.
         after: Version that became it.
         by: Who.

@@ -11,9 +11,9 @@ from prefect import task
 from evernorm import __version__
 from evernorm.files import read_json, sha256_file
 from tasks.retries import RETRIED
+from tasks.tracking.occasion import Occasion
 from tasks.tracking.ownership import Registry, registry_of
 from tasks.tracking.runs import Recorded, connected
-from tasks.workspace.forget import Forgotten
 from tasks.workspace.pipeline import data_hash
 from tasks.workspace.workspace import Workspace
 
@@ -25,7 +25,7 @@ CHAMPION = "champion"
 
 
 @task(task_run_name="register {name}", **RETRIED)
-def register(workspace: Workspace, name: str, recorded: Recorded, forgot: Forgotten | None = None) -> str:
+def register(workspace: Workspace, name: str, recorded: Recorded, occasion: Occasion | None = None) -> str:
     """Register the bank of an experience as a version; it is nobody's champion yet.
 
     A version that an earlier try registered is found by its run and not registered again.
@@ -34,8 +34,8 @@ def register(workspace: Workspace, name: str, recorded: Recorded, forgot: Forgot
         workspace: The workspace.
         name: The class of the experience.
         recorded: Its runs.
-        forgot: What has just been forgotten: the bank that remains is a version of its own, tagged with it, also
-            where an earlier version holds the same bank.
+        occasion: What a person has just done to the bank: it is a version of its own, tagged with it, also where an
+            earlier version holds the same bank.
 
     Returns:
         The version's number.
@@ -45,8 +45,8 @@ def register(workspace: Workspace, name: str, recorded: Recorded, forgot: Forgot
         RegistryError: MLflow refuses.
     """
     with registry_of(workspace) as registry:
-        version = _version_of(registry, recorded.run, forgot)
-        return str((version or _create(registry, workspace, name, recorded, forgot)).version)
+        version = _version_of(registry, recorded.run, occasion)
+        return str((version or _create(registry, workspace, name, recorded, occasion)).version)
 
 
 @task(task_run_name="stamp", **RETRIED)
@@ -110,25 +110,15 @@ def versions_that_know(workspace: Workspace, name: str) -> list[str]:
         return [str(each.version) for each in registry.versions() if name in classes_of(each)]
 
 
-def _version_of(registry: Registry, run: str, forgot: Forgotten | None = None) -> "ModelVersion | None":
-    """The newest version of a run; where something was forgotten, the one that was made for it."""
-    wanted = _tags(forgot).items()
+def _version_of(registry: Registry, run: str, occasion: Occasion | None = None) -> "ModelVersion | None":
+    """The newest version of a run; of an occasion, the one that was made for it."""
+    wanted = occasion.tags.items() if occasion else set()
     found = [version for version in registry.versions(run) if wanted <= version.tags.items()]
     return found[-1] if found else None
 
 
-def _tags(forgot: Forgotten | None) -> dict[str, str]:
-    if forgot is None:
-        return {}
-    return {
-        "evernorm.forgot": forgot.name,
-        "evernorm.reason": forgot.reason,
-        "evernorm.forgot_at": forgot.at,
-    }
-
-
 def _create(
-    registry: Registry, workspace: Workspace, name: str, recorded: Recorded, forgot: Forgotten | None
+    registry: Registry, workspace: Workspace, name: str, recorded: Recorded, occasion: Occasion | None
 ) -> "ModelVersion":
     client = registry.client
     if _version_of(registry, recorded.run) is None:  # otherwise the run holds this bank already
@@ -146,9 +136,9 @@ def _create(
             "evernorm.classes": ",".join(classes),
             "evernorm.data": json.dumps({each: data_hash(workspace.root, each) for each in classes}),
             "evernorm.set_aside": json.dumps(workspace.params.set_aside),
-            **_tags(forgot),
+            **(occasion.tags if occasion else {}),
         },
-        description=f"after forgetting {forgot.name}" if forgot else f"after learning {name}",
+        description=occasion.told if occasion else f"after learning {name}",
     )
 
 

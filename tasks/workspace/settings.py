@@ -28,7 +28,7 @@ def with_settings(
     written = with_whole_paths(settings)
     values = override(known.model_dump(mode="json"), written)
     if order is not None:
-        values["stream"] = stream_of(order)
+        values["stream"] = stream_of(order, rates=known.own_rates)
     return written, parse_params(values)
 
 

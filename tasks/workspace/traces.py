@@ -35,7 +35,7 @@ def traces(workspace: Workspace) -> dict[str, str]:
         records = [locked.get(f"{stage}@{name}") for stage in STAGES]
         if None not in records:
             seen = [_seen(record, look) for record in records if record]
-            found[name] = sha256_json([told, params.stream[name].after, records, seen])
+            found[name] = sha256_json([told, params.stream[name].model_dump(), records, seen])
     return found
 
 

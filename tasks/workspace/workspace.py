@@ -155,6 +155,7 @@ class Workspace:
         settings: Iterable[str] = (),
         order: Iterable[str] | None = None,
         aside: Mapping[str, str] | None = None,
+        rates: Mapping[str, float] | None = None,
     ) -> Params:
         """Write settings (``key=value``) and, if given, the stream into params.yaml; comments stay.
 
@@ -162,6 +163,7 @@ class Workspace:
             settings: Parameters.
             order: The classes of the bank; default: as they are, without those that are set aside.
             aside: The classes that are set aside, and why; default: as they are, without those in `order`.
+            rates: False-alarm rates of classes that have one of their own; default: as they are.
 
         Raises:
             ParamsError: Any of it is wrong; nothing is written then.
@@ -179,7 +181,9 @@ class Workspace:
             for name, why in wanted.items()
             if name not in names
         }
-        new["stream"] = stream_of(names, linked=linked, aside=left)
+        new["stream"] = stream_of(
+            names, linked=linked, aside=left, rates=known.own_rates if rates is None else rates
+        )
         params = parse_params(new)
         if new != old:
             write_params(path, old, params)
@@ -248,7 +252,7 @@ class Workspace:
     def restore(self) -> None:
         """Go back to the stream and the state of the last commit; other parameters stay as they are."""
         committed = self.committed_params()
-        self.configure(order=committed.order, aside=committed.set_aside)
+        self.configure(order=committed.order, aside=committed.set_aside, rates=committed.own_rates)
         known = set(self.git("ls-tree", "--name-only", "HEAD").splitlines())
         for name in _STATE:
             if name not in known:

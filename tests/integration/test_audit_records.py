@@ -142,7 +142,7 @@ def test_a_forged_lock_contradicts_itself(audited):
         report = audit(audited)
         assert {"dvc.lock", "artifact"} == {place for place, _ in told(report)}
         assert ("dvc.lock", "evaluate@metal output metrics/metal.json") in told(report)
-    with forged(audited, ("params.yaml", "tail_fraction: 0.25", "tail_fraction: 0.3")):
+    with forged(audited, ("params.yaml", "tail_fraction: 0.5", "tail_fraction: 0.3")):
         assert {"tail_fraction" in finding.line for finding in audit(audited).findings} == {True}
     with forged(audited, ("versions.json", '"weibull": 1', '"weibull": 2')):
         assert {f"weibull@{name} parameter revisions.weibull" for name in CLASSES} == {

@@ -213,7 +213,7 @@ def test_a_parameter_changed_back_brings_its_bank_back(copy, evernorm, small):
     workspace, photos = copy
     arguments = ("learn", "--data", photos, "--workspace", workspace, *small)
     evernorm(*arguments, "--set", "weibull.false_alarm_rate=0.2")
-    evernorm(*arguments, "--set", "weibull.false_alarm_rate=0.01")
+    evernorm(*arguments, "--set", "weibull.false_alarm_rate=0.05")
     assert ["1", "2", "3", "2"] == [each.after for each in changes(client(workspace))]
     assert "2" == str(client(workspace).get_model_version_by_alias("continual-bank", "champion").version)
     assert 3 == len(client(workspace).search_model_versions("name = 'continual-bank'"))
@@ -234,7 +234,7 @@ def test_a_parameter_and_a_method_changed_and_changed_back_come_from_the_run_cac
     params = workspace / "params.yaml"
     original, before = params.read_text(), lock(workspace)
     for old, new in (
-        ("false_alarm_rate: 0.01", "false_alarm_rate: 0.05"),
+        ("false_alarm_rate: 0.05", "false_alarm_rate: 0.01"),
         ("method: patchcore_cl", "method: finetune"),
     ):
         params.write_text(original.replace(old, new))

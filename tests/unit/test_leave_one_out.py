@@ -8,6 +8,7 @@ from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.weibull import Calibration, calibrate
 from evernorm.errors import FitError, StateError
 from evernorm.files import read_arrays, write_arrays
+from evernorm.memory.entry import farthest_points
 from evernorm.memory.leave_one_out import leave_one_out
 from evernorm.memory.scoring import image_scores
 from evernorm.memory.search import NearestRows
@@ -24,13 +25,29 @@ def training(neighbours: int = 4) -> Evidence:
     return leave_one_out(FEATURES, ROWS, SOURCE, SIZES, neighbours, torch.device("cpu"))
 
 
-def test_one_pass_equals_searching_each_reduced_memory():
-    """For every size and image: the score in the memory's prefix without that image's own rows."""
+def rebuilt(image: int, size: int) -> np.ndarray:
+    """The rows of the other images, and greedily those of their patches that are farther than any was before."""
+    flat, memory = FEATURES.reshape(-1, 6).astype(np.float64), ROWS[:size].astype(np.float64)
+    between = np.linalg.norm(flat[:, None] - memory, axis=2)
+    radius, others = between.min(1).max(), SOURCE[:size] != image
+    lost = (between.argmin(1)[:, None] == np.flatnonzero(~others)).any(1) & (np.arange(240) // 20 != image)
+    filled = list(memory[others])
+    while True:
+        left = np.linalg.norm(flat[lost][:, None] - np.array(filled), axis=2).min(1)
+        if not lost.any() or left.max() <= radius:
+            return np.array(filled, np.float32)
+        filled.append(flat[lost][left.argmax()])
+
+
+def test_one_pass_equals_searching_each_memory_without_an_image():
+    """For every size and image: the score in the prefix without the image's rows, its gaps filled one by one."""
     result = training()
+    filled = 0
     for level, size in enumerate(SIZES):
         patches = []
         for image in range(12):
-            rows = ROWS[:size][SOURCE[:size] != image]
+            rows = rebuilt(image, size)
+            filled += len(rows) - (SOURCE[:size] != image).sum()
             search = NearestRows(rows)
             distances, nearest = (part[None] for part in search.nearest(FEATURES[image]))
             expected = image_scores(FEATURES[image : image + 1], distances, nearest, search, 4)
@@ -38,6 +55,33 @@ def test_one_pass_equals_searching_each_reduced_memory():
             patches.append(distances)
         np.testing.assert_allclose(result.patch_mean[level], np.mean(patches), rtol=1e-4)
         np.testing.assert_allclose(result.patch_std[level], np.std(patches), rtol=1e-3)
+    assert filled
+
+
+def test_scores_are_those_of_memories_built_without_the_image():
+    """Images alike but for noise, where hiding rows leaves gaps: within 2 % of really leaving one out, not 10 % above."""
+    rng = np.random.default_rng(1)
+    product = rng.standard_normal((60, 8)).astype(np.float32)
+    features = product + 0.05 * rng.standard_normal((10, 60, 8)).astype(np.float32)
+    flat, device = features.reshape(-1, 8), torch.device("cpu")
+
+    def memory(patches: np.ndarray) -> np.ndarray:
+        return farthest_points(patches, 60)
+
+    chosen = memory(flat)
+    found = leave_one_out(features, flat[chosen], chosen // 60, [60], 4, device).scores[0]
+    hidden, exact = [], []
+    for image in range(10):
+        rest = np.delete(features, image, 0).reshape(-1, 8)
+        for rows, scores in (
+            (flat[chosen[chosen // 60 != image]], hidden),
+            (rest[memory(rest)], exact),
+        ):
+            search = NearestRows(np.ascontiguousarray(rows))
+            distances, nearest = (part[None] for part in search.nearest(features[image]))
+            scores.append(image_scores(features[image : image + 1], distances, nearest, search, 4)[0])
+    assert np.mean(hidden) > 1.1 * np.mean(exact)
+    assert np.mean(found) == pytest.approx(np.mean(exact), rel=0.02)
 
 
 def test_patch_distances_only_grow_as_the_memory_shrinks():
@@ -45,11 +89,12 @@ def test_patch_distances_only_grow_as_the_memory_shrinks():
     assert (np.diff(training().patch_mean) >= 0).all()
 
 
-def test_an_image_that_owns_every_row_has_no_score():
-    """Without another image's rows there is nothing to compare with; the others keep their scores."""
+def test_an_image_that_owns_every_row_is_scored_by_what_the_others_would_remember():
+    """And the only image of a class has no score: there is nothing to compare it with."""
     result = leave_one_out(FEATURES, ROWS, np.zeros(120, np.int64), [120], 4, torch.device("cpu"))
-    assert np.isnan(result.scores[0, 0])
-    assert np.isfinite(result.scores[0, 1:]).all()
+    assert np.isfinite(result.scores).all()
+    alone = leave_one_out(FEATURES[:1], ROWS, np.zeros(120, np.int64), [120], 4, torch.device("cpu"))
+    assert np.isnan(alone.scores).all()
 
 
 def test_scores_survive_the_disk(tmp_path):

@@ -4,7 +4,7 @@ Everything follows from how the class's normal training images score as if they 
 (`calibration.evidence`), at the size at which a memory is now read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,10 @@ class Reading:
         within = self.tail.size / len(self.scores) * (1 - self.probability(values))
         return np.where(values >= self.tail.minimum * self.unit, within, below)
 
+    def score_at(self, rate: float) -> float:
+        """The score that a normal image exceeds this often: where `p_value` falls to `rate` in (0, 1)."""
+        return _score_at(rate, self.scores, self.unit, self.tail)
+
     def to_json(self) -> dict[str, Any]:
         """All but the scores, as plain values."""
         return {
@@ -129,6 +133,12 @@ class Calibration:
         """Without the readings for memories larger than `rows`."""
         return Calibration(
             [step for step in self.steps if step.size <= rows] or self.steps[-1:], self.routing
+        )
+
+    def at_rate(self, rate: float) -> "Calibration":
+        """With the thresholds of another false-alarm rate in (0, 1)."""
+        return Calibration(
+            [replace(step, threshold=step.score_at(rate)) for step in self.steps], self.routing
         )
 
     def save(self, folder: Path) -> None:
@@ -197,7 +207,7 @@ def _fit_routing(distances: Floats, params: WeibullParams) -> RoutingTail:
         )
     unit = float(np.median(kept))
     tail = _tail(kept, unit, params)
-    return RoutingTail(unit, tail, _threshold(kept, unit, tail, params.false_unknown_rate))
+    return RoutingTail(unit, tail, _score_at(params.false_unknown_rate, kept, unit, tail))
 
 
 def _tail(values: Floats, unit: float, params: WeibullParams) -> WeibullTail:
@@ -225,12 +235,11 @@ def _fit(
         patch_mean=patch_mean,
         patch_std=patch_std,
         tail=tail,
-        threshold=_threshold(scores, unit, tail, params.false_alarm_rate),
+        threshold=_score_at(params.false_alarm_rate, scores, unit, tail),
     )
 
 
-def _threshold(scores: Floats, unit: float, tail: WeibullTail, rate: float) -> float:
-    """The score whose p-value is the false-alarm rate asked for."""
+def _score_at(rate: float, scores: Floats, unit: float, tail: WeibullTail) -> float:
     share = tail.size / len(scores)
     if rate < share:
         return unit * max(float(tail.quantile(1 - rate / share)), tail.minimum)

@@ -10,7 +10,7 @@ from evernorm.memory.coreset import greedy_k_centre
 from evernorm.memory.leave_one_out import leave_one_out
 from evernorm.memory.params import MemoryParams
 from evernorm.memory.projection import project
-from evernorm.types import Floats, Indices, Progress
+from evernorm.types import Floats, Indices
 
 if TYPE_CHECKING:
     import torch
@@ -24,13 +24,12 @@ def build_memory(
     device: "torch.device",
     *,
     shrinks: bool,
-    progress: Progress | None = None,
 ) -> tuple[Floats, Evidence]:
-    """Select the coreset and score each training image against the rows of the others.
+    """Select the coreset and score each training image in the memory of the others.
 
     The memory depends on nothing but these images: a smaller share of a budget is a shorter read.
 
-    Memory: the features, their projection, the rows.
+    Memory: the features, their projection, the rows, and what `leave_one_out` holds.
 
     Args:
         features: float32 ``[n, P, d]``.
@@ -39,7 +38,6 @@ def build_memory(
         seed: Of the projection.
         device: Where distances are computed.
         shrinks: Whether fewer rows will be read as classes arrive, so that scores are needed for fewer, too.
-        progress: Called with (images scored, images in all).
 
     Returns:
         float32 ``[k, d]`` in the order of selection, and the evidence at each size it will be read at.
@@ -50,7 +48,7 @@ def build_memory(
     kept = np.ascontiguousarray(flat[chosen])
     sizes = prefixes(rows, len(kept)) if shrinks else [len(kept)]
     source = chosen // patches
-    return kept, leave_one_out(features, kept, source, sizes, params.neighbours, device, progress)
+    return kept, leave_one_out(features, kept, source, sizes, params.neighbours, device)
 
 
 def farthest_points(rows: Floats, count: int) -> Indices:

@@ -1,7 +1,12 @@
-"""How the memory scores its own training images, each without its own rows, at every size it will be read at.
+"""How a memory would score each of its training images had it been built without that image.
 
-The rows are in selection order, so the memory of size j is a prefix. One pass over all rows, with a
-running minimum at each size, gives the scores for every size that a growing stream will ever use.
+Hiding an image's rows is not enough. A coreset takes no second row near one that it has, so where an image's rows
+stood in for what other images show as well, a gap is left that a memory built without it would have filled: rigid
+products with few images score up to a quarter too high (docs/results.md, "Calibration"). Greedy k-centre would have
+filled it from the farthest patch until none is farther than elsewhere. So is it done here, for each image and size.
+
+The rows are in selection order, so the memory of size j is a prefix. One pass over all rows, with a running minimum
+at each size, serves every size that a growing stream will ever use.
 """
 
 from typing import TYPE_CHECKING
@@ -11,7 +16,7 @@ import numpy.typing as npt
 
 from evernorm.calibration.evidence import Evidence
 from evernorm.memory.scoring import reweighting
-from evernorm.types import Floats, Progress
+from evernorm.types import Flags, Floats, Indices
 
 if TYPE_CHECKING:
     import torch
@@ -24,11 +29,10 @@ def leave_one_out(
     sizes: list[int],
     neighbours: int,
     device: "torch.device",
-    progress: Progress | None = None,
 ) -> Evidence:
-    """Score each training image against the rows that come from the other images.
+    """Score each training image in the memory of the other images, of the same size.
 
-    Memory: one image's distances to all rows, P · k · 4 bytes, besides the inputs.
+    Memory: 12 bytes a patch and size, and one image's distances to all rows, P · k · 4 bytes, besides the inputs.
 
     Args:
         features: float32 ``[n, P, d]`` of the training images.
@@ -37,84 +41,140 @@ def leave_one_out(
         sizes: Prefix sizes, descending, the first at most k.
         neighbours: b of the re-weighting.
         device: Where the distances are computed.
-        progress: Called with (done, total).
+
+    Returns:
+        Scores, and moments of the patch distances; NaN for the only image of a class.
     """
     import torch
 
     bank = torch.from_numpy(rows).to(device)
     norms = (bank * bank).sum(1)
-    origin = torch.from_numpy(source).to(device)
-    ends = torch.tensor(sizes[::-1], device=device)
-    count = len(features)
-    scores = np.full((len(sizes), count), np.nan, np.float32)
-    moments = np.zeros((3, len(sizes)))
-    for image in range(count):
-        patches = torch.from_numpy(np.array(features[image])).to(device)
-        squared = torch.addmm(norms, patches, bank.T, alpha=-2) + (patches * patches).sum(1, keepdim=True)
-        own = origin == image
-        squared[:, own] = torch.inf
-        least, index = _running_minimum(squared, sizes[::-1])
-        distances = least.clamp_(min=0).sqrt_()
-        usable = torch.isfinite(distances[0])
-        scores[::-1, image] = _scores(patches, bank, distances, index, own, ends, neighbours)
-        kept = distances[:, usable].double()
-        moments[:, usable.flip(0).cpu().numpy()] += (
-            torch.stack([torch.full_like(kept[0], len(kept)), kept.sum(0), (kept * kept).sum(0)])
-            .flip(1)
-            .cpu()
-            .numpy()
-        )
-        if progress:
-            progress(image + 1, count)
+    owners = torch.from_numpy(source).to(device)
+    nearest = [each.cpu().numpy() for each in _nearest(features, bank, owners, sizes)]
+    own, moments = np.full((len(sizes), len(features)), np.nan, np.float32), np.zeros((3, len(sizes)))
+    reach = np.full((*own.shape, neighbours), np.inf, np.float32)
+    for level, size in enumerate(sizes):
+        first, second, owner = (each[level] for each in nearest)
+        radius = float(first.max())
+        gaps = _gaps(owner, second > radius)
+        for image, gap in enumerate(gaps):
+            patches = torch.from_numpy(np.array(features[image])).to(device)
+            squared = torch.from_numpy(np.where(owner[image] == image, second[image], first[image])).to(
+                device
+            )
+            fill = patches[:0]
+            if len(gap):
+                candidates = torch.from_numpy(features[gap // len(patches), gap % len(patches)]).to(device)
+                fill = _farthest(candidates, second.ravel()[gap], radius)
+                squared = torch.minimum(squared, torch.cdist(patches, fill).square_().min(1).values)
+            if not torch.isfinite(squared).all():
+                continue
+            distances = squared.clamp_(min=0).sqrt_()
+            hidden = norms[:size].masked_fill(owners[:size] == image, torch.inf)
+            memory = [(bank[:size], hidden), (fill, (fill * fill).sum(1))]
+            farthest = patches[distances.argmax()]
+            row = _around(farthest, memory, 1)
+            around = torch.linalg.vector_norm(_around(row[0], memory, neighbours) - farthest, dim=1)
+            own[level, image] = torch.linalg.vector_norm(row[0] - farthest)
+            reach[level, image, : len(around)] = around.cpu().numpy()
+            sums = distances.double()
+            moments[:, level] += len(sums), float(sums.sum()), float((sums * sums).sum())
+    scored = np.isfinite(own)
+    scores = np.full_like(own, np.nan)
+    scores[scored] = own[scored] * reweighting(own[scored], reach[scored])
     number = np.maximum(moments[0], 1)
     mean = moments[1] / number
     std = np.sqrt(np.maximum(moments[2] / number - mean**2, 0))
     return Evidence(scores, np.array(sizes, np.int64), mean.astype(np.float32), std.astype(np.float32))
 
 
-def _running_minimum(squared: "torch.Tensor", ends: list[int]) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Minimum and its column over the first `end` columns, for each end, ascending: two ``[P, L]``."""
+def _nearest(
+    features: Floats, bank: "torch.Tensor", owners: "torch.Tensor", sizes: list[int]
+) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
+    """What is nearest to each patch at each size, ``[L, n, P]`` each.
+
+    Returns:
+        Squared distance to the nearest row, that to the nearest row of any other image than this row's, and the
+        image this row was taken from.
+    """
     import torch
 
-    least: list[torch.Tensor] = []
-    index: list[torch.Tensor] = []
-    start = 0
-    for end in ends:
-        value, column = squared[:, start:end].min(dim=1)
-        column = column + start
-        if least:
-            better = value < least[-1]
-            value = torch.where(better, value, least[-1])
-            column = torch.where(better, column, index[-1])
-        least.append(value)
-        index.append(column)
-        start = end
-    return torch.stack(least, 1), torch.stack(index, 1)
+    shape = (len(sizes), *features.shape[:2])
+    first, second = (torch.empty(shape, device=bank.device) for _ in range(2))
+    owner = torch.empty(shape, dtype=torch.int32, device=bank.device)
+    norms = (bank * bank).sum(1)
+    for image in range(len(features)):
+        patches = torch.from_numpy(np.array(features[image])).to(bank.device)
+        squared = torch.addmm(norms, patches, bank.T, alpha=-2) + (patches * patches).sum(1, keepdim=True)
+        least, runner_up = (torch.full((len(patches),), torch.inf, device=bank.device) for _ in range(2))
+        whose = torch.full((len(patches),), -1, dtype=torch.int64, device=bank.device)
+        start = 0
+        for level, end in reversed(list(enumerate(sizes))):  # each size adds rows to those of a smaller one
+            part, of = squared[:, start:end], owners[start:end]
+            value, column = part.min(1)
+            new = of[column]
+            other = part.masked_fill_(of == new[:, None], torch.inf).min(1).values
+            # Of two first places the farther one is a second place, unless both rows come from one image.
+            beaten = torch.maximum(least, value).masked_fill_(new == whose, torch.inf)
+            runner_up = torch.minimum(torch.minimum(runner_up, other), beaten)
+            closer = value < least
+            least, whose = torch.where(closer, value, least), torch.where(closer, new, whose)
+            first[level, image], second[level, image], owner[level, image] = least, runner_up, whose
+            start = end
+    return first, second, owner
 
 
-def _scores(
-    patches: "torch.Tensor",
-    bank: "torch.Tensor",
-    distances: "torch.Tensor",
-    index: "torch.Tensor",
-    own: "torch.Tensor",
-    ends: "torch.Tensor",
-    neighbours: int,
-) -> Floats:
-    """Re-weighted image score at each size (`scoring.image_scores`, without the image's own rows): ``[L]``."""
+def _gaps(owner: npt.NDArray[np.int32], alone: Flags) -> list[Indices]:
+    """For each image, the patches of other images (numbered through) that its rows alone were near to.
+
+    Args:
+        owner: ``[n, P]``, the image whose row is nearest to each patch.
+        alone: ``[n, P]``, whether no other image has a row near enough.
+    """
+    images = len(owner)
+    left = np.flatnonzero(alone & (owner != np.arange(images)[:, None]))
+    whose = owner.ravel()[left]
+    order = np.argsort(whose, kind="stable")
+    return np.split(left[order], np.searchsorted(whose[order], np.arange(1, images)))
+
+
+def _farthest(candidates: "torch.Tensor", squared: Floats, radius: float) -> "torch.Tensor":
+    """Greedy k-centre: candidates ``[c, d]``, each the farthest from memory and picks, until none is beyond a radius.
+
+    Args:
+        candidates: Patches.
+        squared: Their squared distances to the memory, ``[c]``.
+        radius: Squared.
+    """
     import torch
 
-    steps = torch.arange(len(ends), device=bank.device)
-    farthest = distances.argmax(0)
-    patch, row = patches[farthest], index[farthest, steps]
-    between = torch.cdist(bank[row], bank)
-    hidden = own[None, :] | (torch.arange(len(bank), device=bank.device)[None, :] >= ends[:, None])
-    between[hidden] = torch.inf
-    spread, around = between.topk(min(neighbours, len(bank)), dim=1, largest=False)
-    reach = torch.linalg.vector_norm(patch[:, None] - bank[around], dim=2)
-    reach[torch.isinf(spread)] = torch.inf
-    nearest = torch.linalg.vector_norm(patch - bank[row], dim=1)
-    nearest[torch.isinf(distances[farthest, steps])] = torch.nan
-    result = nearest.cpu().numpy()
-    weighted: Floats = result * reweighting(result, reach.cpu().numpy())
-    return weighted
+    between = torch.cdist(candidates, candidates).square_().cpu().numpy()
+    picks: list[int] = []
+    while squared[pick := int(squared.argmax())] > radius:
+        picks.append(pick)
+        squared = np.minimum(squared, between[pick])
+        squared[pick] = -np.inf  # to itself it is 0, but for rounding
+    return candidates[picks]
+
+
+def _around(
+    point: "torch.Tensor", memory: "list[tuple[torch.Tensor, torch.Tensor]]", count: int
+) -> "torch.Tensor":
+    """The rows nearest to a point ``[d]``, nearest first: ``[at most count, d]``.
+
+    Args:
+        point: The point.
+        memory: Rows ``[k, d]`` and their squared norms, infinite for those that are hidden; one part or more.
+        count: How many.
+    """
+    import torch
+
+    squared = torch.cat([torch.addmv(norms, rows, point, alpha=-2) for rows, norms in memory])
+    found, index = squared.topk(min(count, len(squared)), largest=False)
+    size = len(memory[0][0])
+    return torch.stack(
+        [
+            memory[0][0][i] if i < size else memory[1][0][i - size]
+            for i in index[torch.isfinite(found)].tolist()
+        ]
+    )

@@ -135,6 +135,27 @@ def rates(labels: Labels, decisions: Labels) -> tuple[float | None, float | None
     return _share(decisions[~labels]), _share(decisions[labels])
 
 
+def found_at(labels: Labels, scores: Values, false_alarm_rate: float) -> float | None:
+    """The share of anomalies that the best threshold finds with no more false alarms than a rate: the ROC curve.
+
+    Args:
+        labels: bool [n], True = anomalous.
+        scores: float [n], higher = more anomalous.
+        false_alarm_rate: In [0, 1].
+
+    Returns:
+        A fraction in [0, 1], or None if one of the two kinds is absent.
+
+    Raises:
+        DataError: The shapes differ, labels are not bool, or scores are not finite.
+    """
+    curve = roc_curve(labels, scores)
+    if curve is None:
+        return None
+    allowed = np.searchsorted(curve[0], false_alarm_rate, side="right") - 1
+    return float(curve[1][allowed])
+
+
 def running_counts(labels: Labels, scores: Values) -> tuple[Counts, Counts, Values]:
     """Count false and true positives at each distinct score, from the highest down.
 

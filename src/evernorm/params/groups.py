@@ -131,15 +131,16 @@ class MaskParams(Group):
     superpixels: SuperpixelParams = SuperpixelParams()
 
 
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
 class WeibullParams(Group):
     """Calibration on normal training images."""
 
     engine: Engine = Engine.LIBMR
-    tail_fraction: Annotated[float, Field(gt=0, le=1)] = 0.25
-    false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    false_unknown_rate: Annotated[float, Field(gt=0, lt=1)] = (
-        0.01  # of normal images, in the tail of their routing distances
-    )
+    tail_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
+    false_alarm_rate: Rate = 0.05
+    false_unknown_rate: Rate = 0.01  # of normal images, in the tail of their routing distances
 
 
 class EvaluateParams(Group):
@@ -155,6 +156,7 @@ class GateParams(Group):
     min_image_auroc: Annotated[float, Field(ge=0, le=1)] = 0.6
     min_routing_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.95
     max_false_alarm_rate: Annotated[float, Field(ge=0, le=1)] = 0.3
+    min_detection_rate: Annotated[float, Field(ge=0, le=1)] = 0.05
     unmeasured: Unmeasured = Unmeasured.ACCEPT
 
 
@@ -191,11 +193,13 @@ class Item(Group):
             ``start``, so that independent classes have no edge between them.
         aside: Why the gate refused the class; the classes after it are learned as if it were not there. Empty for
             a class of the bank.
+        false_alarm_rate: What a person has set for this class; None: that of all (`WeibullParams`).
     """
 
     after: str
     needs: str = START
     aside: Annotated[str, Field(exclude_if=lambda reason: not reason)] = ""
+    false_alarm_rate: Annotated[Rate | None, Field(exclude_if=lambda rate: rate is None)] = None
 
 
 class MethodParams(Group):
@@ -241,6 +245,15 @@ class Params(Group):
         """The classes that are learned but in no later bank, and why."""
         return {name: item.aside for name, item in self.stream.items() if item.aside}
 
+    @property
+    def own_rates(self) -> dict[str, float]:
+        """The classes with a false-alarm rate of their own."""
+        return {
+            name: item.false_alarm_rate
+            for name, item in self.stream.items()
+            if item.false_alarm_rate is not None
+        }
+
     def own(self, kind: type[Own]) -> Own:
         """The group of the method that is chosen.
 
@@ -254,21 +267,29 @@ class Params(Group):
 
 
 def stream_of(
-    names: Iterable[str], *, linked: bool = False, aside: Mapping[str, Item] | None = None
-) -> dict[str, dict[str, str]]:
+    names: Iterable[str],
+    *,
+    linked: bool = False,
+    aside: Mapping[str, Item] | None = None,
+    rates: Mapping[str, float] | None = None,
+) -> dict[str, dict[str, str | float]]:
     """The `stream` mapping that learns `names` in this order.
 
     Args:
         names: The classes.
         linked: Whether a class needs what the one before it carries.
         aside: Classes that are set aside; each stays behind the class it was learned after, if that is still there.
+        rates: False-alarm rates of classes that have one of their own.
     """
     listed = list(names)
-    stream = {
+    stream: dict[str, dict[str, str | float]] = {
         name: {"after": before, "needs": before if linked else START}
         for name, before in zip(listed, [START, *listed], strict=False)
     }
     for name, item in (aside or {}).items():
         after = item.after if item.after in listed else START
         stream[name] = {"after": after, "needs": START, "aside": item.aside}
+    for name, rate in (rates or {}).items():
+        if name in stream:
+            stream[name]["false_alarm_rate"] = rate
     return stream

@@ -4,7 +4,7 @@ They differ in which rows of which classes are read (`MemoryLearner.rows_read`) 
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import ClassVar
@@ -50,6 +50,7 @@ class MemoryLearner(Learner):
     """Remembers a coreset of the frozen patch features."""
 
     group: ClassVar[type[MemoryMethodParams]] = BudgetMethodParams
+    revisions: ClassVar[Mapping[str, int]] = {**Learner.revisions, "knowledge": 2}
     shrinks: ClassVar[bool] = False  # whether fewer rows of an entry are read as classes arrive
 
     @property
