@@ -57,7 +57,7 @@ def _measure(root: Path) -> None:
 
     def watch() -> float:
         started = time.perf_counter()
-        run_flow(lambda: watch_inbox(workspace.root))
+        run_flow(lambda: watch_inbox(workspace.root, return_state=True))
         return time.perf_counter() - started
 
     stages, runs = [], []

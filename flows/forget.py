@@ -6,13 +6,15 @@ from prefect import flow
 from rich.console import Console
 
 from flows.learn import experiences, publish
+from flows.report import report
 from tasks.faults import without_secrets
-from tasks.inbox.arrivals import arriving, let_go, refuse_arriving
+from tasks.inbox.arrivals import arriving, came_by_inbox, let_go, refuse_arriving
+from tasks.outcome import ended
 from tasks.tracking.gate import Decision
 from tasks.tracking.occasion import Occasion
 from tasks.tracking.ownership import claim, registry_of
 from tasks.tracking.registry import CHAMPION, champion_of, versions_that_know
-from tasks.tracking.runs import tracking_uri
+from tasks.tracking.server import tracking_uri
 from tasks.workspace.forget import Forgotten, begin, finish, reason_line, remove
 from tasks.workspace.versions import record_versions
 from tasks.workspace.workspace import Workspace
@@ -43,10 +45,11 @@ def forget_class(root: Path, name: str, reason: str) -> tuple[Forgotten, Decisio
             console.print(f"{each}: {' · '.join(ran) or 'up to date'}", style="dim")
         decision = publish(workspace, learned, f"Forget {name}", Occasion.forgetting(forgot))
         finish(workspace)
-    return forgot, decision
+        report(workspace, [decision])
+    return ended((forgot, decision), decision.remarks if decision.refused else "")
 
 
-@flow(name="give-up-delivery")
+@flow(name="give-up-delivery", flow_run_name="give up the delivery")
 def give_up_delivery(root: Path, reason: str) -> None:
     """Let go of the delivery that a run was taking in when it was cut short; the class is as it was before."""
     workspace = Workspace.open(root)
@@ -86,6 +89,11 @@ def show_forgotten(workspace: Workspace, forgot: Forgotten, decision: Decision) 
         f"  DVC's cache: `dvc gc -w` in {workspace.root} (with `-c`, in the remote too) removes all that the present "
         f"stream does not use"
     )
+    if came_by_inbox(workspace, name):
+        console.print(
+            f"  the inbox, {workspace.params.watch.inbox}/{name}: delete it there; it is not taken in again before it "
+            f"changes"
+        )
     console.print(
         "  the folder it was learned from: `evernorm learn` learns it again from there unless --order leaves it out"
     )

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from prefect import flow
+from prefect import flow, tags
+from prefect.runtime import flow_run
 
 from evernorm.methods.learner import StateKind
 from evernorm.methods.registry import learners
+from evernorm.words import counted
 from flows.commands.console import Reporter
+from flows.report import report
 from tasks.inbox.arrivals import refuse_arriving
+from tasks.outcome import ended, result_of
 from tasks.stages import STAGES
 from tasks.tracking.gate import Decision, decide
 from tasks.tracking.occasion import Occasion
@@ -48,14 +52,20 @@ class Learned:
         return not self.stages
 
 
-@flow(name="learn-experience", flow_run_name="learn {name}")
+def _called() -> str:
+    """What Prefect's page calls a run of a stream."""
+    params = Workspace.open(Path(flow_run.parameters["root"])).params
+    return f"{params.method}: learn {counted(len(params.order), 'class', 'classes')}"
+
+
+@flow(name="learn-experience", flow_run_name="{workspace.params.method}: learn {name}")
 def learn_experience(workspace: Workspace, name: str) -> Learned:
     """Learn one class: the stages that are not up to date, then the record."""
     stages = tuple(reproduce(workspace, stage, name) for stage in STAGES)
     return Learned(stages, record(workspace, name, stages))
 
 
-@flow(name="learn-stream")
+@flow(name="learn-stream", flow_run_name=_called)
 def learn_stream(root: Path, *, published: bool = True) -> tuple[dict[str, Learned], Decision | None]:
     """Learn every class of the stream in its order; what is learned already is only looked at.
 
@@ -75,7 +85,9 @@ def learn_stream(root: Path, *, published: bool = True) -> tuple[dict[str, Learn
         check_changed(workspace)
         if published:
             claim(workspace)
-        return learn_from(workspace, 0, published=published)
+        learned, decision = learn_from(workspace, 0, published=published)
+        report(workspace, [decision] if decision else [])
+        return ended((learned, decision), decision.remarks if decision and decision.refused else "")
 
 
 def learn_from(
@@ -100,7 +112,8 @@ def learn_from(
     for name, learn in experiences(workspace, order):
         started = time.perf_counter()
         reporter.begin(workspace.display(name))
-        learned[name] = fresh[name] = learn()
+        with tags("evernorm", workspace.params.method, name):
+            learned[name] = fresh[name] = learn()
         news = any(each.ran for each in fresh.values()) or not (
             learned[name].settled or workspace.committed(workspace.paths.metrics(name))
         )
@@ -189,4 +202,4 @@ def publish(
     stamp(workspace, [each.run for each in unsettled.values()], version)
     if unsettled:
         settle(workspace, unsettled)
-    return decide(workspace, name, version, occasion)
+    return result_of(decide(workspace, name, version, occasion, return_state=True))

@@ -5,6 +5,8 @@ from pathlib import Path
 from prefect import flow
 
 from flows.learn import learn_from
+from flows.report import report
+from tasks.outcome import ended
 from tasks.tracking.gate import Decision, bring_back, promote, roll_back, standing_champion
 from tasks.tracking.ownership import claim
 from tasks.tracking.promotions import Change
@@ -27,10 +29,11 @@ def promote_version(root: Path, version: str, reason: str) -> tuple[Change | Non
         if len(learned := workspace.learned()) == len(workspace.params.order):
             return change, None
         _, decision = learn_from(workspace, len(learned), f"Bring back {', '.join(back)}" if back else "")
-        return change, decision
+        report(workspace, [decision] if decision else [])
+        return ended((change, decision), decision.remarks if decision and decision.refused else "")
 
 
-@flow(name="roll-back")
+@flow(name="roll-back", flow_run_name="roll back")
 def roll_back_champion(root: Path, reason: str) -> Change:
     """Make the champion before the present one champion again."""
     workspace = Workspace.open(root)

@@ -6,7 +6,9 @@ from prefect import flow
 
 from evernorm.errors import PipelineError
 from flows.learn import experiences, publish
+from flows.report import report
 from tasks.inbox.arrivals import refuse_arriving
+from tasks.outcome import ended
 from tasks.tracking.gate import Decision
 from tasks.tracking.occasion import Occasion
 from tasks.tracking.ownership import claim, registry_of
@@ -44,9 +46,11 @@ def set_threshold(root: Path, name: str, rate: float | None, reason: str) -> Dec
         workspace.configure(rates=rates if rate is None else {**rates, name: rate})
         record_versions(workspace.params, workspace.paths)
         learned = {each: learn() for each, learn in experiences(workspace, workspace.learned())}
-        return publish(
+        decision = publish(
             workspace, learned, f"Set the threshold of {name}", Occasion.threshold(name, rate, reason)
         )
+        report(workspace, [decision])
+        return ended(decision, decision.remarks if decision.refused else "")
 
 
 def refuse_another_champion(workspace: Workspace) -> None:

@@ -1,15 +1,16 @@
 """New classes arrive in an inbox and are learned with nobody touching anything."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
+from rich.console import Console
 
 from evernorm.errors import DataError, PipelineError
 from flows.learn import learn_from
+from flows.report import report
 from tasks.faults import UnfitError
 from tasks.inbox.arrivals import (
     begin,
@@ -24,6 +25,7 @@ from tasks.inbox.arrivals import (
     resume,
 )
 from tasks.inbox.inbox import Refusal
+from tasks.outcome import ended
 from tasks.stages.stage import result_params
 from tasks.tracking.gate import Decision
 from tasks.tracking.ownership import claim
@@ -44,14 +46,26 @@ class Taken:
         name: The class.
         update: Whether it was learned before.
         decision: What the gate made of the version with it; None where nothing had changed.
+        replaced: What became of the images that were there of it.
     """
 
     name: str
     update: bool
     decision: Decision | None
+    replaced: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether the gate refused the version with it."""
+        return self.decision is not None and self.decision.refused
 
 
-@flow(name="watch-inbox")
+def _called() -> str:
+    """What Prefect's page calls a look into the inbox."""
+    return f"{Workspace.open(Path(flow_run.parameters['root'])).params.method}: look into the inbox"
+
+
+@flow(name="watch-inbox", flow_run_name=_called)
 def watch_inbox(root: Path) -> tuple[list[Taken], list[Refusal]]:
     """Take what has arrived whole, one class after another, in order of arrival; report the rest.
 
@@ -90,12 +104,20 @@ def watch_inbox(root: Path) -> tuple[list[Taken], list[Refusal]]:
             except DataError as error:
                 refusals.append(refuse(workspace, delivery.name, delivery.digest, error))
                 continue
-            begun = begin(workspace, delivery)
+            begun = begin(workspace, delivery, manifest)
+            if begun.replaced:
+                said = f"{workspace.display(begun.name)}: {begun.replaced}"
+                Console(stderr=True, highlight=False).print(said, markup=False, soft_wrap=True)
             place(workspace, begun, manifest)
             _learn(workspace, begun, _first(workspace, begun), taken, refusals)
+        decisions = [each.decision for each in taken if each.decision]
+        report(workspace, decisions, refusals)
         if refusals:
-            _report(workspace, refusals)
-    return taken, refusals
+            told = "\n".join(map(str, refusals))
+            record_report(workspace, "inbox", f"# {workspace.params.watch.inbox}\n\n```text\n{told}\n```\n")
+    refused = [f"{each.name} is left in the inbox" for each in refusals]
+    refused += [each.decision.remarks for each in taken if each.decision and each.refused]
+    return ended((taken, refusals), "; ".join(refused))
 
 
 def _first(workspace: Workspace, begun: "Arriving") -> int:
@@ -121,12 +143,4 @@ def _learn(
         refusals.append(refuse(workspace, begun.name, begun.digest, error))
     else:
         finish(workspace, begun)
-        taken.append(Taken(begun.name, begun.update, decision))
-
-
-def _report(workspace: Workspace, refusals: Sequence[Refusal]) -> None:
-    told = "\n".join(map(str, refusals))
-    # In a code block, as names come from whoever delivers and could be Markdown.
-    report = f"# {workspace.params.watch.inbox}\n\n```text\n{told}\n```\n"
-    create_markdown_artifact(report, key="inbox", description="Deliveries that were not taken in, and why.")
-    record_report(workspace, "inbox", report)
+        taken.append(Taken(begun.name, begun.update, decision, begun.replaced))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 
 from evernorm.files import START
+from evernorm.words import counted
 
 if TYPE_CHECKING:
     from tasks.audit.report import Report, Subject
@@ -94,7 +95,7 @@ def _made(report: "Report", node: str) -> list[str]:
     main = next((out for out in outputs if out.path.endswith(("/weibull", "/evaluation"))), outputs[0])
     files = sum(out.files or 1 for out in outputs)
     size = decimal(sum(out.size or 0 for out in outputs))
-    return [main.md5.removesuffix(".dir")[:12], f"{files} file{'s' if files > 1 else ''}, {size}"]
+    return [main.md5.removesuffix(".dir")[:12], f"{counted(files, 'file')}, {size}"]
 
 
 def _carried(report: "Report") -> list[str]:

@@ -1,7 +1,9 @@
 """The report of an audit as one self-contained HTML page."""
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import zip_longest
 from string import Template
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from flows.commands.audit_words import checked_of, verdict_of
 if TYPE_CHECKING:
     from tasks.audit.report import Report
 
+_IMAGE = re.compile(r"data/[^\s,():]+/[^,():]+?\.(?:png|jpe?g|bmp|tiff?|webp|gif|ppm)", re.IGNORECASE)
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -54,7 +57,7 @@ table { width: 100%; border-collapse: collapse; font-size: 14px }
 th { padding: 4px 14px 4px 0; text-align: left; font-weight: 600; color: var(--soft); border-bottom: 1px solid var(--line) }
 td { padding: 5px 14px 5px 0; vertical-align: top; border-bottom: 1px solid #edf0f3; overflow-wrap: anywhere }
 td.short, td.hash { white-space: nowrap; overflow-wrap: normal }
-td.number, th:nth-child(n+5) { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
+td.number, th.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 tr:target td { background: #fdecea }
 svg { display: block; width: 100%; height: auto; margin-top: 4px }
 svg line { stroke: #8f9ba7; stroke-width: 1.4 }
@@ -81,15 +84,19 @@ svg .badge { fill: #fff; font-weight: 600; text-anchor: middle }
 
 
 def page_of(report: "Report") -> str:
-    """The page: verdict, lineage, findings, what could not be checked, what was checked, every hash on record."""
+    """The page: verdict, figures, promotions, lineage, findings, what was checked, every hash on record, parameters."""
     subject = report.subject
     what = f"{subject.name} version {subject.version}" if subject else f"“{report.asked}”"
     parts = [
+        _section("Images at fault", _images_at_fault(report)),
+        _section("Figures", _figures(report)),
+        _section("Champion", _promotions(report)),
         _section("Lineage", drawing_of(report)),
         _section("Findings", _findings(report)),
         _section("Could not be checked", _unchecked(report)),
         _section("Checked", _checked(report)),
         _section("On record", _record(report)),
+        _section("Parameters", _params(report)),
     ]
     return _PAGE.substitute(
         title=escape(f"Audit of {what}"),
@@ -113,6 +120,49 @@ def _facts(report: "Report") -> str:
         }
     listed = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
     return f"<dl>{listed}</dl>"
+
+
+def _images_at_fault(report: "Report") -> str:
+    """The images that are not what was learned, by name; each is a finding below too."""
+    told = [f"{finding.what} {finding.found}" for finding in report.findings]
+    images = {path: None for text in told for path in _IMAGE.findall(text)}
+    return "".join(f"<p><code>{escape(path)}</code></p>" for path in images)
+
+
+def _figures(report: "Report") -> str:
+    rows = [
+        ("", [("", name), *(("number", _figure(value)) for _, value in figures)])
+        for name, figures in (report.about.figures.items() if report.about else ())
+    ]
+    heads = ("class", "image AUROC", "pixel AP", "false alarms", "found")
+    return _table(heads, rows) if rows else ""
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _promotions(report: "Report") -> str:
+    rows = [
+        (
+            "",
+            [
+                ("short", each.at[:16].replace("T", " ")),
+                ("short", each.what),
+                ("short", f"{each.before} → {each.after}"),
+                ("", each.by),
+                ("", each.why),
+            ],
+        )
+        for each in (report.about.promotions if report.about else ())
+    ]
+    return _table(("when (UTC)", "what", "champion", "by", "why"), rows) if rows else ""
+
+
+def _params(report: "Report") -> str:
+    params = report.about.params if report.about else {}
+    rows = [("", [("", name), ("", value)]) for name, value in params.items()]
+    return _table(("parameter", "value"), rows) if rows else ""
 
 
 def _findings(report: "Report") -> str:
@@ -156,7 +206,12 @@ def _record(report: "Report") -> str:
 
 def _table(heads: Iterable[str], rows: Iterable[tuple[str, Sequence[tuple[str, str]]]]) -> str:
     """A table; a row has an id, which may be empty, and cells of a class, which may be empty, and a text."""
-    head = "".join(f"<th>{escape(each)}</th>" for each in heads)
+    rows = list(rows)
+    kinds = [kind for kind, _ in rows[0][1]] if rows else []
+    head = "".join(
+        f'<th class="number">{escape(each)}</th>' if kind == "number" else f"<th>{escape(each)}</th>"
+        for each, kind in zip_longest(heads, kinds)
+    )
     body = []
     for name, cells in rows:
         filled = "".join(

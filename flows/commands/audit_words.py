@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
+from evernorm.words import counted
+
 if TYPE_CHECKING:
     from tasks.audit.report import Report
 
@@ -26,6 +28,4 @@ def verdict_of(report: "Report") -> str:
         case "incomplete":
             return "no findings, but not all could be checked"
     number = len(report.findings)
-    return f"{number} finding{'s' if number > 1 else ''}" + (
-        "; not all could be checked" if report.unchecked else ""
-    )
+    return counted(number, "finding") + ("; not all could be checked" if report.unchecked else "")

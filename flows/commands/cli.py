@@ -30,6 +30,7 @@ SettingsOption = Annotated[
 DropOption = Annotated[
     bool, typer.Option("--drop-faulty", help="Leave out images that are at fault, and list them.")
 ]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask, also where classes are lost or gained.")]
 ReasonOption = Annotated[str, typer.Option(help="Why, in a line; kept with the record.")]
 PIPELINE = {
     "boto3",
@@ -66,6 +67,23 @@ def main() -> None:
         sys.exit(
             f"evernorm: this needs the pipeline ({error.name} is missing): pip install 'evernorm[pipeline,lite0]'"
         )
+
+
+def _tell_version(value: bool) -> None:
+    if value:
+        from evernorm import __version__
+
+        print(f"evernorm {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which version this is."),
+    ] = False,
+) -> None: ...
 
 
 @app.command()
@@ -106,11 +124,24 @@ def predict(
         int | None,
         typer.Option(min=8, max=16, help="Bits used by 16-bit files that do not tell; default: as learned."),
     ] = None,
+    full_size: Annotated[
+        bool, typer.Option("--full-size", help="Pictures as large as the images, not 2,000 pixels at most.")
+    ] = False,
 ) -> None:
-    """Judge images with the champion: class, score, outlier probability, decision, heat map."""
+    """Judge images with the champion: class, score, threshold, decision, heat map; status 1: some cannot be read."""
     from flows.commands.predict import predict_images
 
-    predict_images(images, out, workspace, bank, as_json=as_json, as_lines=as_lines, bit_depth=bit_depth)
+    unreadable = predict_images(
+        images,
+        out,
+        workspace,
+        bank,
+        as_json=as_json,
+        as_lines=as_lines,
+        bit_depth=bit_depth,
+        full_size=full_size,
+    )
+    raise typer.Exit(1 if unreadable else 0)
 
 
 @app.command()
@@ -119,11 +150,14 @@ def pack(
     place: Annotated[
         str, typer.Argument(metavar="DEST", help="An inbox: a directory or s3://bucket/prefix.")
     ],
+    add: Annotated[
+        bool, typer.Option("--add", help="Add to the delivery of the class that is there, not replace it.")
+    ] = False,
 ) -> None:
     """Deliver a class into an inbox, whole and with its hashes."""
     from flows.commands.pack import pack_class
 
-    pack_class(folder, place)
+    pack_class(folder, place, add=add)
 
 
 @app.command()
@@ -132,13 +166,17 @@ def watch(
     inbox: Annotated[
         str | None, typer.Option(help="A directory or s3://bucket/prefix; kept in params.yaml.")
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Look now, and no more.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Look now, and no more; status 3: something is left or refused.")
+    ] = False,
     settings: SettingsOption = None,
 ) -> None:
     """Learn the classes that arrive in an inbox, on the schedule of params.yaml."""
     from flows.commands.watch import watch_on_schedule, watch_once
 
-    (watch_once if once else watch_on_schedule)(workspace, inbox, settings or [])
+    if once:
+        raise typer.Exit(watch_once(workspace, inbox, settings or []))
+    watch_on_schedule(workspace, inbox, settings or [])
 
 
 @app.command()
@@ -185,19 +223,30 @@ def promote(
     version: Annotated[int, typer.Argument(help="The version to make champion.")],
     reason: ReasonOption,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    yes: YesOption = False,
 ) -> None:
     """Make a version champion, whatever the gate said of it."""
     from flows.commands.promote import promote_in_workspace
 
-    promote_in_workspace(workspace, str(version), reason)
+    promote_in_workspace(workspace, str(version), reason, yes=yes)
 
 
 @app.command()
-def rollback(reason: ReasonOption, workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+def rollback(
+    reason: ReasonOption, workspace: WorkspaceOption = DEFAULT_WORKSPACE, yes: YesOption = False
+) -> None:
     """Make the champion before the present one champion again."""
     from flows.commands.promote import roll_back_in_workspace
 
-    roll_back_in_workspace(workspace, reason)
+    roll_back_in_workspace(workspace, reason, yes=yes)
+
+
+@app.command("move-tracking")
+def move_tracking(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """Keep the history in the MLflow that MLFLOW_TRACKING_URI names from now on; it begins anew there."""
+    from flows.commands.move_tracking import move_tracking_of
+
+    move_tracking_of(workspace)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from tasks.logs import run_log
 from tasks.tracking.gate import Decision
 from tasks.tracking.summary import Figure, Summary
 from tasks.workspace.pipeline import StageRun
@@ -18,12 +19,14 @@ class Reporter:
 
     def __init__(self, total: int) -> None:
         self.console = Console(stderr=True, highlight=False)
+        self.log = run_log()
         self.total = total
         self.done = 0
         self.worked: list[float] = []
 
     def begin(self, name: str) -> None:
         """An experience begins."""
+        self.log.info("[%d/%d] %s", self.done + 1, self.total, name)
         self.console.print(f"[bold]\\[{self.done + 1}/{self.total}] {escape(name)}[/bold]")
 
     def end(self, ran: Sequence[StageRun], decision: Decision | None, seconds: float) -> None:
@@ -37,17 +40,23 @@ class Reporter:
                 mean = sum(self.worked) / len(self.worked)
                 left = f" · about {_duration((self.total - self.done) * mean)} left"
         self.console.print(f"      {took}{left}", style="dim", soft_wrap=True)
+        self.log.info("%s%s", took, left)
         if decision is not None:
+            say = self.log.warning if decision.refused else self.log.info
+            say("%s version %s %s: %s", decision.model, decision.version, decision.alias, decision.remarks)
             remarks = f": {decision.remarks}" if decision.remarks else ""
             self.console.print(
                 f"      {decision.model} version {decision.version} {decision.alias}{remarks}",
                 soft_wrap=True,
                 markup=False,
             )
+            if decision.cure:
+                self.console.print(f"      {decision.cure}", soft_wrap=True, markup=False)
 
     def tell_aside(self, left: Mapping[str, str]) -> None:
         """Classes are set aside."""
         for name, why in left.items():
+            self.log.warning("%s is set aside: %s", name, why)
             self.console.print(
                 f"      {name} is set aside ({why}); the classes after it are served without it",
                 style="yellow",
@@ -76,6 +85,7 @@ def show(summary: Summary, console: Console) -> None:
         ("time", " · ".join(f"{name} {_duration(stage.seconds)}" for name, stage in summary.stages.items())),
         ("registered", _registered(summary)),
         *((f"{name} is set aside", escape(why)) for name, why in summary.set_aside.items()),
+        *_little(summary),
         *_not_measured(summary),
     ]
     if left := {name: len(images) for name, images in summary.dropped.items()}:
@@ -97,6 +107,18 @@ def show(summary: Summary, console: Console) -> None:
 def _registered(summary: Summary) -> str:
     made = summary.registered
     return f"{made.name} version {made.version} ({made.alias})" if made else "not registered (an experiment)"
+
+
+def _little(summary: Summary) -> list[tuple[str, str]]:
+    """Of each class that finds next to nothing, how much, and what shows why."""
+    return [
+        (
+            "finds little",
+            f"[yellow]{escape(summary.display[name])}: {_percent(share)} of its defects[/]; "
+            f"`evernorm threshold {name}` shows what other thresholds would find",
+        )
+        for name, share in summary.finds_little.items()
+    ]
 
 
 def _not_measured(summary: Summary) -> list[tuple[str, str]]:

@@ -12,6 +12,10 @@ _QUIET = {
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the command tells a fault once, in one sentence
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
+    # What runs say is for Prefect's page, not for the terminal.
+    "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
+    "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "EVERNORM_TELLS_ERRORS": "true",  # also those of a stage, which does not print them then
     "PYTHONWARNINGS": "ignore",  # a library's words to programmers, in stages and servers that are started
     "MLFLOW_LOGGING_LEVEL": "WARNING",

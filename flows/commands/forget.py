@@ -25,10 +25,10 @@ def forget_in_workspace(root: Path, name: str, reason: str) -> None:
     name = workspace.key(name)
     if (begun := arriving(workspace)) is not None and begun.name == name:
         reason_line(reason)
-        run_flow(lambda: give_up_delivery(workspace.root, reason))
+        run_flow(lambda: give_up_delivery(workspace.root, reason, return_state=True))
         say(f"the delivery of {name} was given up; it is not taken in before it changes")
         if not begun.update:
             return
     check(workspace, name, reason)
-    forgot, decision = run_flow(lambda: forget_class(workspace.root, name, reason))
+    forgot, decision = run_flow(lambda: forget_class(workspace.root, name, reason, return_state=True))
     show_forgotten(workspace, forgot, decision)

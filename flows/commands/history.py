@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from flows.commands.environment import prepare
+from flows.commands.runner import table_console
 
 
 def show_history(root: Path, name: str | None) -> None:
@@ -21,12 +21,12 @@ def show_history(root: Path, name: str | None) -> None:
     workspace = Workspace.open(root)  # before Prefect is imported, which would make its home there
     from tasks.tracking.history import changes_of, history_of
 
-    console = Console(highlight=False, markup=False)
+    console = table_console(markup=False)
     if name is None:
         changes = changes_of(workspace)
         table = _table("when", "what", "champion", "mean image\nAUROC", "by", "why")
         for each in changes:
-            auroc = each.metrics.get("mean/image_auroc")
+            auroc = each.metrics.get("mean_image_auroc", each.metrics.get("mean/image_auroc"))
             figure = "–" if auroc is None else f"{auroc:.3f}"
             table.add_row(
                 _when(each.at), each.what, f"{each.before} → {each.after}", figure, each.by, each.why

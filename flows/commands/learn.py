@@ -1,14 +1,12 @@
 """Learn a folder of classes: check everything, bring it in, run the flow, show the summary."""
 
-import os
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from evernorm.errors import ParamsError
+from evernorm.words import counted
 from flows.commands.environment import prepare
 from flows.commands.runner import run_flow
 from flows.commands.server import start_server
@@ -72,12 +70,16 @@ def learn_folder(
     from tasks.inbox.arrivals import (
         refuse_arriving,  # Prefect makes its home in the workspace when it is imported
     )
-    from tasks.workspace.data import bring_in
+    from tasks.workspace.data import bring_in, replaced_by
     from tasks.workspace.forget import forgotten
+    from tasks.workspace.trial import kept_if_it_works
 
     with workspace.locked():
         refuse_arriving(workspace)
         again = [each for each in forgotten(workspace) if each.name in manifests]
+        for manifest in manifests.values():
+            if replaced := replaced_by(workspace, manifest):
+                console.print(f"{manifest.display}: {replaced}", markup=False, soft_wrap=True)
         changed = bring_in(workspace, data, manifests)
         # A class that the gate refused comes back with other images, or other bounds.
         left = {} if params.gate != known.gate else known.set_aside
@@ -85,20 +87,22 @@ def learn_folder(
         workspace.configure(settings, order)
     images = sum(len(manifests[name].records) for name in changed)
     console.print(
-        f"{len(manifests)} classes, {len(changed)} new or changed ({images} images) → {workspace.root}"
+        f"{counted(len(manifests), 'class', 'classes')}, {len(changed)} new or changed "
+        f"({counted(images, 'image')}) → {workspace.root}"
     )
     for name in changed:
         tell_odd(manifests[name], odd.get(name), console)
     for each in again:
         console.print(f"{each.name} was forgotten ({each.reason}) and is learned again", markup=False)
-    learn_workspace(workspace.root, summary_file, published=published)
+    with kept_if_it_works(workspace, known):
+        learn_workspace(workspace.root, summary_file, published=published)
 
 
 def tell_odd(manifest: "Manifest", warning: str | None, console: Console) -> None:
     """Say which images of a class were left out, and what is odd with the others."""
     name = manifest.display
     if count := len(manifest.dropped):
-        console.print(f"{name}: {count} image{'s' * (count > 1)} left out:", markup=False)
+        console.print(f"{name}: {counted(count, 'image')} left out:", markup=False)
     for each in manifest.dropped:
         console.print(f"  - {each.path}: {each.fault}", markup=False, soft_wrap=True)
     if warning:
@@ -111,26 +115,21 @@ def learn_workspace(root: Path, summary_file: Path | None, *, published: bool = 
     start_server()
     from evernorm.files import write_bytes
     from flows.commands.console import show
+    from flows.commands.pages import pages_of
     from flows.learn import learn_stream
-    from tasks.faults import without_secrets
-    from tasks.tracking.runs import tracking_uri
     from tasks.tracking.summary import summarise
     from tasks.workspace.workspace import Workspace
 
     console = Console(highlight=False)
-    learned, decision = run_flow(lambda: learn_stream(root, published=published))
+    learned, decision = run_flow(lambda: learn_stream(root, published=published, return_state=True))
     if not learned:
         console.print("The stream is empty; there is nothing to learn.")
         return
     workspace = Workspace.open(root)
     summary = summarise(workspace, [each.recorded for each in learned.values()], decision)
     show(summary, console)
-    uri = without_secrets(tracking_uri(workspace))
     console.print()
-    scripts = Path(sys.executable).parent
-    console.print(f"MLflow:  {scripts / 'mlflow'} ui --backend-store-uri {shlex.quote(uri)}", soft_wrap=True)
-    home = shlex.quote(os.environ.get("PREFECT_HOME", str(Path.home() / ".prefect")))
-    if not os.environ.get("PREFECT_API_URL"):
-        console.print(f"Prefect: PREFECT_HOME={home} {scripts / 'prefect'} server start", soft_wrap=True)
+    for line in pages_of(workspace):
+        console.print(line, soft_wrap=True, markup=False)
     if summary_file is not None:
         write_bytes(summary_file, (summary.model_dump_json(indent=2) + "\n").encode())

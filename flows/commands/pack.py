@@ -2,14 +2,20 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.filesize import decimal
 
+from evernorm.words import counted
 from flows.commands.environment import prepare
+from flows.commands.runner import say
 
 
-def pack_class(folder: Path, place: str) -> None:
+def pack_class(folder: Path, place: str, *, add: bool) -> None:
     """Deliver the class in a folder and say what was sent.
+
+    Args:
+        folder: The class.
+        place: The inbox.
+        add: Whether to add to the delivery that is there; otherwise this one takes its place.
 
     Raises:
         EvernormError: Anything the user can cure; nothing was sent if the class is at fault.
@@ -17,10 +23,10 @@ def pack_class(folder: Path, place: str) -> None:
     prepare()
     from tasks.inbox.delivery import pack
 
-    packed = pack(folder, place)
+    packed = pack(folder, place, add=add, tell=say)
     files = packed.manifest.files
     size = decimal(sum(file.size for file in files))
-    Console(highlight=False, markup=False, soft_wrap=True).print(
-        f"{packed.manifest.display or packed.manifest.name}: {len(files)} files, {size}, are in {place}; "
-        f"{packed.there} of them were there already"
+    say(
+        f"{packed.manifest.display or packed.manifest.name}: {counted(len(files), 'file')}, {size}, in {place}; "
+        f"{packed.there} there already"
     )

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from evernorm.errors import DataError, ParamsError, StateError
-from flows.commands.answers import Answer, Judge, table_of
+from evernorm.errors import DataError, ParamsError
+from flows.commands.answers import Answer, Judge, Unreadable, table_of
 from flows.commands.environment import prepare
+from flows.commands.runner import table_console
 
 COMING = Path("-")  # the paths come on standard input
 
@@ -25,8 +26,11 @@ def predict_images(
     as_json: bool = False,
     as_lines: bool = False,
     bit_depth: int | None = None,
-) -> None:
+    full_size: bool = False,
+) -> int:
     """Judge images and print the answers: a table, JSON, or JSON lines as they come.
+
+    An image that cannot be read has its fault in the place of its answer, and ends nothing.
 
     Args:
         sources: Files and folders, which are searched to their depth; or `COMING` alone, which makes lines.
@@ -34,11 +38,15 @@ def predict_images(
         root: The workspace whose champion judges.
         bank: A stored bank that judges instead.
         as_json: One JSON list instead of the table.
+        as_lines: One line of JSON an image.
         bit_depth: Bits used by 16-bit files that do not tell them; None: as the classes of the bank have it.
-        as_lines: One line of JSON an image; an image that cannot be read is a line with its ``error``.
+        full_size: Whether pictures are as large as the images.
+
+    Returns:
+        How many of the images named could not be read; 0 for those that come on standard input.
 
     Raises:
-        DataError: A folder without images; without lines, every file that cannot be read, and nothing is predicted.
+        DataError: A folder without images.
         ParamsError: `COMING` beside other sources.
         StateError: There is no bank.
     """
@@ -52,33 +60,34 @@ def predict_images(
         raise ParamsError("- reads the paths from standard input and stands alone; name the others there too")
     paths = [] if COMING in sources else _images_of(sources)
     lines = as_lines or COMING in sources
-    detector = load_bank(bank or _champion(root))
-    depth = bit_depth or bit_depth_for(detector.profiles)
-    if not lines:
-        _check(paths, depth)
+    files, model = (bank, None) if bank else _champion(root)
+    detector = load_bank(files)
     stems = Counter(path.stem for path in paths)
-    judge = Judge(detector, out, {stem for stem in stems if stems[stem] > 1}, depth)
+    judge = Judge(
+        detector,
+        model,
+        out,
+        taken={stem for stem in stems if stems[stem] > 1},
+        bit_depth=bit_depth or bit_depth_for(detector.profiles),
+        full_size=full_size,
+    )
     if COMING in sources:
         for path in _coming():
             _print_lines(judge.answers([path]))
-        return
+        return 0
     answers = []
     with progress_bar("judging") as progress:
         for start in range(0, len(paths), IMAGES_AT_ONCE):
             some = judge.answers(paths[start : start + IMAGES_AT_ONCE])
             if lines:
                 _print_lines(some)
-            else:
-                answers += some
+            answers += some
             progress(min(start + IMAGES_AT_ONCE, len(paths)), len(paths))
-    if lines:
-        return
-    if faults := [answer["error"] for answer in answers if "error" in answer]:  # gone since they were checked
-        raise DataError(f"{len(faults)} of {len(paths)} images cannot be read any more", faults)
-    if as_json:
-        print(json.dumps(answers, indent=2))  # noqa: T201
-    else:
-        Console(highlight=False).print(table_of(answers))
+    if as_json and not lines:
+        print(json.dumps([answer.model_dump(by_alias=True) for answer in answers], indent=2))  # noqa: T201
+    elif not lines:
+        table_console().print(table_of(answers))
+    return sum(isinstance(answer, Unreadable) for answer in answers)
 
 
 def _images_of(sources: Sequence[Path]) -> list[Path]:
@@ -118,50 +127,28 @@ def _coming() -> Iterator[Path]:
             yield Path(name)
 
 
-def _check(paths: Sequence[Path], bit_depth: int | None) -> None:
-    from evernorm.data.image import read_image
-    from tasks.stages.stage import progress_bar
-
-    faults = []
-    with progress_bar("checking") as progress:
-        for done, path in enumerate(paths, 1):
-            try:
-                read_image(path, bit_depth)
-            except DataError as error:
-                faults.append(error.message)
-            progress(done, len(paths))
-    if faults:
-        raise DataError(f"{len(faults)} of {len(paths)} images cannot be read; nothing was predicted", faults)
-
-
-def _print_lines(answers: Sequence[Answer]) -> None:
+def _print_lines(answers: Sequence[Answer | Unreadable]) -> None:
     for answer in answers:
-        print(json.dumps(answer), flush=True)  # noqa: T201
+        print(json.dumps(answer.model_dump(by_alias=True)), flush=True)  # noqa: T201
 
 
-def _champion(root: Path) -> Path:
-    """The files of the champion, fetched from MLflow.
+def _champion(root: Path) -> tuple[Path, tuple[str, str]]:
+    """The files of the champion, and which version of which model it is; says so where it may be champion no more.
 
     Raises:
-        StateError: There is none.
+        EvernormError: There is none, or it cannot be fetched.
     """
     from tasks.workspace.workspace import Workspace
 
     workspace = Workspace.open(root)  # before Prefect is imported, which would make its home there
+    from tasks.tracking.champion import champion_files
 
-    from mlflow.artifacts import download_artifacts
-
-    from tasks.tracking.ownership import registry_of
-    from tasks.tracking.registry import champion_of
-    from tasks.tracking.runs import tracking_uri
-
-    with registry_of(workspace) as registry:
-        version = champion_of(registry)
-        if version is None:
-            raise StateError(
-                f"{registry.name} has no champion yet; learn a class, or name a stored bank with --bank (an "
-                f"experiment's are in {root / 'models'})"
-            )
-        source = Path(download_artifacts(version.source, tracking_uri=tracking_uri(workspace)))
-    # The bank's folder inside a pyfunc model.
-    return next(path.parent for path in sorted((source / "data").glob("*/bank.json")))
+    champion = champion_files(workspace)
+    if champion.fetched:
+        Console(stderr=True, highlight=False).print(
+            f"MLflow is out of reach: {champion.model} version {champion.version} judges, as fetched at "
+            f"{champion.fetched}; another one may be champion by now",
+            style="yellow",
+            soft_wrap=True,
+        )
+    return champion.bank, (champion.model, champion.version)

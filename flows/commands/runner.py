@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 
@@ -14,11 +14,15 @@ from evernorm.errors import PipelineError
 from flows.commands.server import server_url, start_server
 from flows.commands.stopping import stop_on_signals
 
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
 T = TypeVar("T")
+_WIDE = 1000
 
 
-def run_flow(run: Callable[[], T]) -> T:
-    """Run a flow so that Ctrl-C and SIGTERM end it at once, with all that it has started.
+def run_flow(run: "Callable[[], State[T]]") -> T:
+    """Run a flow, called with ``return_state=True``, and give its result, refused or not; so that Ctrl-C and SIGTERM end it at once, with all that it has started.
 
     Raises:
         PipelineError: No Prefect server answers.
@@ -32,9 +36,13 @@ def run_flow(run: Callable[[], T]) -> T:
     # The heartbeat costs a second at the end of every flow and watches for lost workers, not for us.
     wanted: dict[Any, Any] = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
 
+    from prefect import tags
+
+    from tasks.outcome import result_of
+
     def quietly() -> T:
-        with temporary_settings(wanted):
-            return run()
+        with temporary_settings(wanted), tags("evernorm"):
+            return result_of(run())
 
     stop_on_signals()
     atexit.register(gc.freeze)  # to look through all that was imported once more at the end takes a second
@@ -54,6 +62,12 @@ def run_flow(run: Callable[[], T]) -> T:
             if os.environ.get("PREFECT_API_URL")
             else "the Prefect server that was started here does not answer; see what `prefect server start` says"
         ) from error
+
+
+def table_console(*, markup: bool = True) -> Console:
+    """Where tables go: as wide as the terminal; as they need where there is none, so that no name is cut."""
+    console = Console(highlight=False, markup=markup)
+    return console if console.is_terminal else Console(highlight=False, markup=markup, width=_WIDE)
 
 
 def say(line: str) -> None:

@@ -1,35 +1,101 @@
-"""What the bank knows, class by class."""
+"""What the bank knows, class by class, and which of it is served."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evernorm.words import counted
 from flows.commands.environment import prepare
+from flows.commands.runner import table_console
+
+if TYPE_CHECKING:
+    from tasks.workspace.workspace import Workspace
 
 
 def show_status(root: Path) -> None:
-    """Print what a workspace's bank knows."""
+    """Print what a workspace's bank knows, and which of it the champion serves."""
     prepare(root)
     from tasks.workspace.workspace import Workspace
 
     workspace = Workspace.open(root)  # before Prefect is imported, which would make its home there
 
-    from evernorm.data.manifest import Manifest
     from evernorm.files import read_json
-    from tasks.tracking.ownership import ForeignError, registry_of
-    from tasks.tracking.registry import champion_of
+    from tasks.tracking.figures import unmeasured, weak
 
-    console = Console(highlight=False)
+    console = table_console()
     paths, order = workspace.paths, workspace.params.order
     learned = [name for name in order if paths.metrics(name).is_file()]
     if not learned:
-        console.print(f"{root} knows no class yet ({len(order)} in the stream)")
+        waiting = f" ({counted(len(order), 'class', 'classes')} in the stream)" if order else ""
+        console.print(f"{root} knows no class yet{waiting}")
         return
+    served = _served(workspace)
     last = read_json(paths.metrics(learned[-1]))
+    console.print(_table(workspace, learned, last, served))
+
+    def tell(name: str, what: str, style: str = "") -> None:
+        told = f"{workspace.display(name)}: {what}"
+        console.print(told, markup=False, soft_wrap=True, style=style)
+
+    for name in (name for name in order if name not in learned):
+        tell(name, "in the stream, not learned yet")
+    for name, why in workspace.params.set_aside.items():
+        tell(name, f"set aside, {why}")
+    for name, found in weak(last).items():
+        tell(
+            name,
+            f"only {found:.0%} of its defects are found; see `evernorm threshold {name}`",
+            style="yellow",
+        )
+    for name, lacking in unmeasured(last).items():
+        tell(name, f"not measured, {lacking}")
+    for name in served.data.keys() - set(learned):
+        tell(name, "served by the champion, but not in the bank as it was learned last")
+    console.print(served.champion, markup=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class _Served:
+    """What the champion is, and DVC's hash of the images of each class that it knows; `data` is empty without one."""
+
+    champion: str
+    data: dict[str, str]
+
+    def answer(self, name: str, data: str) -> str:
+        if name not in self.data:
+            return "no"
+        return "yes" if self.data[name] == data else "other images"
+
+
+def _served(workspace: "Workspace") -> _Served:
+    from tasks.faults import PassingError
+    from tasks.tracking.ownership import ForeignError, registry_of
+    from tasks.tracking.registry import champion_of, data_of
+
+    try:
+        with registry_of(workspace) as registry:
+            version = champion_of(registry)
+    except ForeignError as error:
+        return _Served(f"champion: none, as {error.message}", {})
+    except PassingError as error:
+        return _Served(f"champion: not known, as {error.message}", {})
+    if version is None:
+        return _Served("champion: none", {})
+    data = data_of(version)
+    names = ", ".join(workspace.display(name) for name in data)
+    return _Served(f"champion: version {version.version}, serves {names}", data)
+
+
+def _table(workspace: "Workspace", learned: list[str], last: dict[str, Any], served: _Served) -> Table:
+    from evernorm.data.manifest import Manifest
+    from tasks.workspace.pipeline import data_hash
+
     columns = (
+        "\nserved",
         "training\nimages",
         "image AUROC\nwhen learned",
         "\nnow",
@@ -40,25 +106,18 @@ def show_status(root: Path) -> None:
     table = Table("class", *columns, box=SIMPLE_HEAD)
     for name in learned:
         now = last["per_class"][name]
-        then = last["learned"]["image_auroc"][name]
-        figures = [_figure(value) for value in (then, now["image_auroc"])]
+        figures = [_figure(value) for value in (last["learned"]["image_auroc"][name], now["image_auroc"])]
         shares = [_figure(now[key]) for key in ("false_alarm_rate", "detection_rate")]
-        manifest = Manifest.load(paths.manifest(name))
+        manifest = Manifest.load(workspace.paths.manifest(name))
         table.add_row(
-            Text(manifest.display), str(len(manifest.train)), *figures, _figure(now["bytes"], 0), *shares
+            Text(manifest.display),
+            served.answer(name, data_hash(workspace.root, name)),
+            str(len(manifest.train)),
+            *figures,
+            _figure(now["bytes"], 0),
+            *shares,
         )
-    console.print(table)
-    for name in (name for name in order if name not in learned):
-        console.print(f"{workspace.display(name)}: in the stream, not learned yet", markup=False)
-    for name, why in workspace.params.set_aside.items():
-        console.print(f"{workspace.display(name)}: set aside, {why}", markup=False, soft_wrap=True)
-    try:
-        with registry_of(workspace) as registry:
-            champion = champion_of(registry)
-    except ForeignError as error:
-        console.print(f"champion: none, as {error.message}", soft_wrap=True, markup=False)
-    else:
-        console.print(f"champion: version {champion.version}" if champion else "champion: none")
+    return table
 
 
 def _figure(value: float | None, digits: int = 3) -> str:

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from evernorm.errors import ParamsError
+from evernorm.words import counted
 from flows.commands.environment import prepare
-from flows.commands.runner import run_flow, say
+from flows.commands.runner import run_flow, say, table_console
 
 if TYPE_CHECKING:
     from tasks.tracking.thresholds import Thresholds
@@ -61,9 +61,16 @@ def threshold_in_workspace(
         line = reason_line(reason or "")
         from flows.threshold import set_threshold
 
-        decision = run_flow(lambda: set_threshold(workspace.root, name, rate, line))
+        decision = run_flow(lambda: set_threshold(workspace.root, name, rate, line, return_state=True))
         there = thresholds_of(workspace, name)
-    Console(highlight=False).print(_table(there))
+    table_console().print(_table(there))
+    measured = (
+        "" if there.choices[0].found is not None else "; there are no test images to measure what is found"
+    )
+    say(
+        f"{counted(there.images, 'training image')}, each left out in turn: a rate below {1 / there.images:.1%} is an extrapolation"
+        f"{measured}"
+    )
     picture = picture or Path(f"threshold-{name}.png")
     draw_trade_off(there, picture)
     say(f"drawn in {picture}")
@@ -80,10 +87,6 @@ def _table(there: "Thresholds") -> Table:
         title=f"{there.display}: what a false-alarm rate costs",
         title_justify="left",
         title_style="bold",
-        caption=f"left out in turn: {there.images} training images, so a rate below {1 / there.images:.1%} is an "
-        "extrapolation"
-        + ("" if there.choices[0].found is not None else "; no test images measure what is found"),
-        caption_justify="left",
         box=SIMPLE_HEAD,
     )
     for title in (

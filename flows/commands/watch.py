@@ -19,21 +19,33 @@ from flows.commands.stopping import kill_children, leave
 if TYPE_CHECKING:
     from prefect.runner import Runner
 
+    from evernorm.params.groups import Params
     from flows.watch import Taken
     from tasks.inbox.inbox import Refusal
     from tasks.workspace.workspace import Workspace
 
 
-def watch_once(root: Path, inbox: str | None, settings: list[str]) -> None:
+LEFT = 3
+"""Exit status of a look that left something in the inbox, or whose version the gate refused."""
+
+
+def watch_once(root: Path, inbox: str | None, settings: list[str]) -> int:
     """Take in what has arrived, and say what became of it.
+
+    Returns:
+        `LEFT`, or 0 where all that is in the inbox is served.
 
     Raises:
         EvernormError: Anything the user can cure; the next run goes on from there.
     """
-    workspace = _prepared(root, inbox, settings)
+    workspace, before = _prepared(root, inbox, settings)
     from flows.watch import watch_inbox
+    from tasks.workspace.trial import kept_if_it_works
 
-    show_watched(*run_flow(lambda: watch_inbox(workspace.root)))
+    with kept_if_it_works(workspace, before):
+        taken, refusals = run_flow(lambda: watch_inbox(workspace.root, return_state=True))
+    show_watched(taken, refusals)
+    return LEFT if refusals or any(each.refused for each in taken) else 0
 
 
 def watch_on_schedule(root: Path, inbox: str | None, settings: list[str]) -> None:
@@ -47,20 +59,25 @@ def watch_on_schedule(root: Path, inbox: str | None, settings: list[str]) -> Non
             "a schedule is kept by a Prefect server: start one with `prefect server start` and name it in "
             "PREFECT_API_URL, or look once with --once"
         )
-    workspace = _prepared(root, inbox, settings)
+    workspace, before = _prepared(root, inbox, settings)
     import httpx
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.schedules import CronSchedule
 
     from flows.watch import watch_inbox
+    from tasks.inbox.inbox import check_reach
+    from tasks.workspace.trial import kept_if_it_works
 
     watch = workspace.params.watch
-    try:
-        CronSchedule(cron=watch.cron)
-    except ValueError as error:
-        raise ParamsError(
-            f"watch.cron {watch.cron!r} is no cron schedule; */15 * * * * is every quarter of an hour"
-        ) from error
+    with kept_if_it_works(workspace, before):
+        try:
+            CronSchedule(cron=watch.cron)
+        except ValueError as error:
+            raise ParamsError(
+                f"watch.cron {watch.cron!r} is no cron schedule; */15 * * * * is every quarter of an hour"
+            ) from error
+        if watch.inbox != before.watch.inbox:
+            check_reach(watch.inbox)
     say(f"looking into {watch.inbox} at {watch.cron} (cron) for {workspace.root}; Ctrl-C ends it")
     runner = _runner(f"inbox-{workspace.identity[:8]}")
     parameters = {"root": str(workspace.root)}
@@ -101,6 +118,10 @@ def show_watched(taken: "list[Taken]", refusals: "list[Refusal]") -> None:
         )
         remarks = f" ({decision.remarks})" if decision and decision.remarks else ""
         say(f"{'Updated' if each.update else 'Learned'} {each.name}: {version}{remarks}")
+        if each.replaced:
+            say(f"  {each.replaced}")
+        if decision and decision.cure:
+            say(f"  {decision.cure}")
     if not taken and not refusals:
         say("nothing new in the inbox")
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -108,8 +129,11 @@ def show_watched(taken: "list[Taken]", refusals: "list[Refusal]") -> None:
         console.print(str(refusal))
 
 
-def _prepared(root: Path, inbox: str | None, settings: list[str]) -> "Workspace":
-    """The workspace with these settings; nothing is made or changed if they, or what they ask for, are at fault."""
+def _prepared(root: Path, inbox: str | None, settings: list[str]) -> "tuple[Workspace, Params]":
+    """The workspace with these settings, and the parameters it had before.
+
+    Nothing is made or changed if the settings, or what they ask for, are at fault.
+    """
     prepare(root)
     from tasks.workspace.checks import check_change
     from tasks.workspace.settings import with_settings
@@ -129,7 +153,7 @@ def _prepared(root: Path, inbox: str | None, settings: list[str]) -> "Workspace"
     prepare(root)
     with workspace.locked():
         workspace.configure(settings)
-    return workspace
+    return workspace, known
 
 
 def _check_inbox(place: str, root: Path) -> None:

@@ -30,6 +30,26 @@ def anomaly_map(patches: Floats, grid: tuple[int, int], input_size: int, shape: 
     return smooth
 
 
+def region_of(spots: Floats, threshold: float) -> tuple[int, int, int, int] | None:
+    """Where the defect is: the box of the connected pixels above a threshold that hold the map's highest.
+
+    Args:
+        spots: A map ``[H, W]``.
+        threshold: In its unit.
+
+    Returns:
+        Left, top, right and bottom in pixels, right and bottom exclusive; None where no pixel is above.
+    """
+    from scipy.ndimage import find_objects, label
+
+    parts, _ = label(spots > threshold)
+    highest = int(parts.flat[int(spots.argmax())])
+    if not highest:
+        return None
+    rows, columns = find_objects(parts)[highest - 1]
+    return columns.start, rows.start, columns.stop, rows.stop
+
+
 @lru_cache(maxsize=64)
 def _axis_operator(cells: int, input_size: int, length: int) -> Floats:
     from scipy.ndimage import gaussian_filter1d

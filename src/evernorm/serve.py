@@ -2,88 +2,142 @@
 
 import base64
 import binascii
+import io
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from evernorm.data.image import read_image
 from evernorm.data.profile import bit_depth_for
 from evernorm.errors import DataError
+from evernorm.files import sha256_file
 from evernorm.methods.bank import load_bank
-from evernorm.methods.detector import Detector
+from evernorm.methods.detector import Detector, Prediction
+from evernorm.types import Floats, Image
 
-UNKNOWN = "unknown class"  # no class can be called so: a class name has no space
+COLUMN = "image"
+MAPS = ("none", "png", "full")
+_THRESHOLD_GREY = 128  # of a map as PNG: half of white is an alarm
 
 
 def _load_pyfunc(path: str) -> "ServedBank":
     """What MLflow calls (``loader_module: evernorm.serve``)."""
-    return ServedBank(load_bank(Path(path)))
+    return ServedBank(load_bank(Path(path)), sha256_file(Path(path) / "bank.json"))
 
 
 class ServedBank:
-    """Answers for a table with a column ``image``."""
+    """Answers for a table with a column ``image``.
 
-    def __init__(self, bank: Detector) -> None:
+    Args:
+        bank: What judges.
+        digest: SHA-256 of its ``bank.json``; tells in each answer which bank gave it.
+    """
+
+    def __init__(self, bank: Detector, digest: str) -> None:
         self.bank = bank
+        self.digest = digest
 
-    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Judge images.
 
         Args:
-            model_input: A data frame or dict with a column ``image``, or a list of images. Each image is an
-                encoded file (bytes, or base64 text) or an array ``[H, W, 3]`` of 0..255.
-            params: Unused; MLflow passes it.
+            model_input: A data frame or dict with a column ``image``, or a list of images; each image is a file as
+                base64 text, or its bytes.
+            params: ``map``: what is sent of the anomaly map: ``none`` (default); ``png``, 8-bit grey as base64, of
+                the image's size, in which 128 is the threshold and 255 twice as much or more; ``full``, rows of floats.
 
         Returns:
-            One dict an image: class, score, probability, p_value, anomalous, warning (empty, or what is odd about
-            the image), map (rows of floats; none for a
-            method without maps). For an unknown product the class is ``unknown class``, the figures are NaN, and
-            there is no map; for a method that does not ask for the class it is empty.
-
-        Raises:
-            DataError: Listing every image that cannot be read.
+            One dict an image: ``bank``, ``error`` (None, or what is wrong with the image or with ``params``; then
+            all that follows is None), ``class`` (None for an unknown product, and for a method that does not ask
+            for the class), ``display``, ``unknown``, ``anomalous``, ``score``, ``threshold``, ``p_value``,
+            ``probability`` (None for an unknown product), ``region`` (left, top, right, bottom of the defect in
+            pixels, or None), ``warning`` (None, or what is odd about the image), ``map``.
         """
-        column = model_input["image"] if hasattr(model_input, "keys") else model_input
-        images, faults = [], []
+        wanted = str((params or {}).get("map", MAPS[0]))
+        fault = None if wanted in MAPS else f"map {wanted!r}: expected {', '.join(MAPS)}"
         depth = bit_depth_for(self.bank.profiles)
-        for number, value in enumerate(column):
+        answers: list[dict[str, Any]] = []
+        images: dict[int, Image] = {}
+        for number, value in enumerate(_column(model_input)):
+            answers.append({"bank": self.digest, "error": fault, **dict.fromkeys(_ANSWER)})
             try:
-                images.append(_decode(value, depth))
+                images[number] = _decode(value, depth)
             except DataError as error:
-                faults.append(f"image {number}: {error.message}")
-        if faults:
-            raise DataError(f"{len(faults)} of {len(column)} images cannot be read", faults)
-        return [
-            {
-                "class": UNKNOWN if prediction.unknown else prediction.routed_class or "",
-                "score": prediction.score,
-                "probability": prediction.probability,
-                "p_value": prediction.p_value,
-                "anomalous": prediction.anomalous,
-                "warning": prediction.warning or "",
-                "map": [] if prediction.map is None else prediction.map.tolist(),
-            }
-            for prediction in self.bank.predict(images)
-        ]
+                answers[number]["error"] = error.message
+        if fault is None:
+            predictions = self.bank.predict(list(images.values()))
+            for number, prediction in zip(images, predictions, strict=True):
+                answers[number].update(_answer(prediction, wanted))
+        return answers
 
 
-def _decode(value: Any, bit_depth: int | None) -> npt.NDArray[np.uint8]:
+_ANSWER = (
+    "class",
+    "display",
+    "unknown",
+    "anomalous",
+    "score",
+    "threshold",
+    "p_value",
+    "probability",
+    "region",
+    "warning",
+    "map",
+)
+
+
+def _answer(prediction: Prediction, wanted: str) -> dict[str, Any]:
+    figures = {
+        "score": prediction.score,
+        "threshold": prediction.threshold,
+        "p_value": prediction.p_value,
+        "probability": prediction.probability,
+    }
+    return {
+        "class": prediction.routed_class,
+        "display": prediction.display or None,
+        "unknown": prediction.unknown,
+        "anomalous": prediction.anomalous,
+        # JSON has no NaN.
+        **{name: None if math.isnan(value) else value for name, value in figures.items()},
+        "region": None if prediction.region is None else list(prediction.region),
+        "warning": prediction.warning,
+        "map": _sent(prediction.map, prediction.map_threshold, wanted),
+    }
+
+
+def _sent(score_map: Floats | None, threshold: float | None, wanted: str) -> str | list[list[float]] | None:
+    """An anomaly map as it is sent."""
+    if score_map is None or threshold is None or wanted == "none":
+        return None
+    if wanted == "full":
+        rows: list[list[float]] = score_map.tolist()
+        return rows
+    from PIL import Image as Pictures
+
+    grey = np.clip(score_map * (_THRESHOLD_GREY / threshold), 0, 255).round().astype(np.uint8)
+    encoded = io.BytesIO()
+    Pictures.fromarray(grey).save(encoded, "PNG")
+    return base64.b64encode(encoded.getvalue()).decode()
+
+
+def _column(model_input: Any) -> list[Any]:
+    """The images of a table, of a dict of columns, or of a plain list."""
+    values = model_input[COLUMN] if hasattr(model_input, "keys") else model_input
+    if isinstance(values, str | bytes | bytearray):
+        return [values]
+    return list(values)
+
+
+def _decode(value: Any, bit_depth: int | None) -> Image:
     if isinstance(value, str):
         try:
             value = base64.b64decode(value, validate=True)
         except binascii.Error as error:
             raise DataError(f"text that is not base64 ({error})") from error
-    if isinstance(value, bytes | bytearray):
-        return read_image(bytes(value), bit_depth)
-    try:
-        array = np.asarray(
-            value.tolist() if isinstance(value, np.ndarray) and value.dtype == object else value
-        )
-    except ValueError as error:
-        raise DataError(f"rows of unequal length ({error})") from error
-    in_range = array.dtype.kind in "uif" and array.size > 0 and array.min() >= 0 and array.max() <= 255
-    if array.ndim != 3 or array.shape[2] != 3 or not in_range:
-        raise DataError(f"an array of shape {array.shape}, {array.dtype}; expected [H, W, 3] of 0..255")
-    return array.astype(np.uint8)
+    if not isinstance(value, bytes | bytearray):
+        raise DataError(f"a {type(value).__name__}; expected an image file as base64 text")
+    return read_image(bytes(value), bit_depth)

@@ -19,6 +19,7 @@ from tasks.faults import out_of_reach
 from tasks.stages.stage import progress_bar
 
 THREADS = 8
+_NAMED = 10  # files of one content that a finding names
 _BLOCK = 1 << 20
 _NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
@@ -179,10 +180,11 @@ def _check(
             held.places.setdefault(oid, place)
             continue
         uses = wanted[oid]
-        others = f" and {len(uses) - 1} more" if len(uses) > 1 else ""
+        named = ", ".join(uses[:_NAMED])
+        others = f" and {len(uses) - _NAMED} more" if len(uses) > _NAMED else ""
         notes.find(
             place.name,
-            f"{oid[:2]}/{oid[2:]} ({uses[0]}{others})",
+            f"{oid[:2]}/{oid[2:]} ({named}{others})",
             "missing" if content is None else f"md5 {content.md5}",
             f"md5 {oid.removesuffix('.dir')}",
             *dict.fromkeys(described.node_of(path) for path in uses),

@@ -89,12 +89,47 @@ class Subject(_Part):
     dvc_lock: str
 
 
+class ClassFigures(_Part):
+    """How good a class is in the bank, as the commit has it; None where it could not be measured."""
+
+    image_auroc: float | None
+    pixel_ap: float | None
+    false_alarm_rate: float | None
+    detection_rate: float | None
+
+
+class Promotion(_Part):
+    """A change of the champion (`tasks.tracking.promotions.Change`)."""
+
+    at: str
+    what: str
+    before: str
+    after: str
+    by: str
+    why: str
+
+
+class About(_Part):
+    """What is on record of a version beside its bytes.
+
+    Attributes:
+        figures: By class.
+        promotions: The changes by which it became champion, or another took its place, in order.
+        params: params.yaml of its commit, by whole names, without what other methods alone have.
+    """
+
+    figures: dict[str, ClassFigures]
+    promotions: tuple[Promotion, ...]
+    params: dict[str, str]
+
+
 class Report(_Part):
     """What an audit saw.
 
     Attributes:
         asked: The version or alias that was asked for.
         subject: What that is; None where there is no such version or MLflow is out of reach.
+        about: Figures, promotions, parameters; None where the commit is not to be had.
         lineage: From images to model, in the order of the stream.
         checked: What was checked.
         findings: What is wrong.
@@ -106,6 +141,7 @@ class Report(_Part):
 
     asked: str
     subject: Subject | None
+    about: About | None
     lineage: tuple[Node, ...]
     checked: tuple[Checked, ...]
     findings: tuple[Finding, ...]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from evernorm.errors import PipelineError
 from evernorm.files import is_plain_name
+from tasks.audit.about import about, promotions_of
 from tasks.audit.artifact import check_artifact
 from tasks.audit.commit import Commit
 from tasks.audit.images import check_images
@@ -25,12 +26,12 @@ from tasks.audit.registry import (
     model_name,
     subject_of,
 )
-from tasks.audit.report import Notes, Report
+from tasks.audit.report import Notes, Promotion, Report
 from tasks.audit.working_tree import check_history, check_working_tree
 from tasks.faults import mlflow_faults
 from tasks.tracking.ownership import registry_of
 from tasks.tracking.registry import CHAMPION
-from tasks.tracking.runs import client_of, tracking_uri
+from tasks.tracking.server import client_of, tracking_uri
 from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -55,13 +56,14 @@ def audit(root: Path, asked: str = CHAMPION) -> Report:
     workspace, started = Workspace.open(root), time.perf_counter()
     at = datetime.now(UTC).isoformat(timespec="seconds")
     notes = Notes()
-    version = _version(workspace, asked, notes)
+    version, promotions = _version(workspace, asked, notes)
     described = _described(workspace, version, notes) if version is not None else None
     if version is not None and described is not None:
         _follow(workspace, version, described, notes)
     return Report(
         asked=asked,
         subject=subject_of(version) if version is not None else None,
+        about=about(described, promotions) if described is not None else None,
         lineage=described.lineage if described is not None else (),
         checked=notes.checked,
         findings=tuple(notes.findings),
@@ -72,15 +74,17 @@ def audit(root: Path, asked: str = CHAMPION) -> Report:
     )
 
 
-def _version(workspace: Workspace, asked: str, notes: Notes) -> "ModelVersion | None":
-    """The version, looked at by itself; None where it is not to be had."""
+def _version(
+    workspace: Workspace, asked: str, notes: Notes
+) -> "tuple[ModelVersion | None, tuple[Promotion, ...]]":
+    """The version, looked at by itself, and its promotions; None where it is not to be had."""
     name = model_name(workspace.root)
     with notes.reaching("MLflow"), _mlflow(workspace), registry_of(workspace, name) as registry:
         version = find_version(registry, asked)
         check_version(version, notes)
         check_promotions(registry, notes)
-        return version
-    return None
+        return version, promotions_of(registry, str(version.version))
+    return None, ()
 
 
 def _described(workspace: Workspace, version: "ModelVersion", notes: Notes) -> Described | None:

@@ -13,7 +13,7 @@ from evernorm.errors import EvernormError, ParamsError, PipelineError
 from evernorm.files import read_json, sha256_json, write_json
 from tasks.retries import RETRIED
 from tasks.stages.stage import progress_bar, result_params
-from tasks.workspace.data import bring_in, refuse_other_names
+from tasks.workspace.data import bring_in, refuse_other_names, replaced_by
 from tasks.workspace.forget import erase
 from tasks.workspace.pipeline import check_out
 from tasks.workspace.workspace import ARRIVING, INBOX, RECEIVED, Workspace
@@ -35,11 +35,13 @@ class Arriving:
         name: The class.
         digest: Of the delivery (`tasks.inbox.inbox.Delivery`).
         update: Whether the class was learned before.
+        replaced: What becomes of the images that the workspace has of it (`tasks.workspace.data.replaced_by`).
     """
 
     name: str
     digest: str
     update: bool
+    replaced: str = ""
 
 
 @task(task_run_name="look into the inbox", **RETRIED)
@@ -122,6 +124,11 @@ def arriving(workspace: Workspace) -> Arriving | None:
     return Arriving(**read_json(path)) if path.is_file() else None
 
 
+def came_by_inbox(workspace: Workspace, name: str) -> bool:
+    """Whether the last delivery of a class is in the inbox for all that is known here; it is taken in no more."""
+    return name in _read(workspace.root / RECEIVED)
+
+
 def refuse_arriving(workspace: Workspace) -> None:
     """Refuse to learn anything else while a delivery is only half taken in.
 
@@ -135,9 +142,10 @@ def refuse_arriving(workspace: Workspace) -> None:
         )
 
 
-def begin(workspace: Workspace, delivery: "Delivery") -> Arriving:
-    """Note that a delivery is being taken in."""
-    begun = Arriving(delivery.name, delivery.digest, delivery.name in workspace.committed_params().order)
+def begin(workspace: Workspace, delivery: "Delivery", manifest: "Manifest") -> Arriving:
+    """Note that a delivery, whose images the manifest describes, is being taken in."""
+    update = delivery.name in workspace.committed_params().order
+    begun = Arriving(delivery.name, delivery.digest, update, replaced_by(workspace, manifest))
     write_json(workspace.root / ARRIVING, asdict(begun))
     return begun
 

@@ -1,6 +1,6 @@
 """Deliver a class into an inbox: every file, then the manifest that makes it complete."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from evernorm.data.manifest import Manifest
 from evernorm.data.naming import key_of
 from evernorm.data.readers import VISA_TABLE
-from evernorm.data.validate import validate
+from evernorm.data.validate import MIN_TRAIN, validate
 from evernorm.errors import DataError, ParamsError
 from evernorm.files import sha256_file
+from evernorm.words import counted
 from tasks.inbox.inbox import MANIFEST, DeliveredFile, DeliveryManifest, told
 from tasks.inbox.storage import WORKERS, FolderStorage, Storage, Stored, open_storage
 from tasks.stages.stage import progress_bar
@@ -26,7 +27,7 @@ class Packed:
     there: int
 
 
-def pack(folder: Path, place: str) -> Packed:
+def pack(folder: Path, place: str, *, add: bool = False, tell: Callable[[str], None] | None = None) -> Packed:
     """Deliver the class in a folder; interrupted, it goes on when it is run again.
 
     What an earlier delivery of the class left and this one does not name is removed after the files are sent and
@@ -36,9 +37,12 @@ def pack(folder: Path, place: str) -> Packed:
     Args:
         folder: The class; its name is what people call the class.
         place: The inbox, a directory or ``s3://bucket/prefix``.
+        add: Whether the files are added to those of the delivery that is there.
+        tell: Called with a sentence where the delivery that is there is changed, before it is.
 
     Raises:
-        DataError: The class could not be learned, or files that nobody delivered are in its place; nothing was sent.
+        DataError: The class could not be learned, there is nothing to add to, what is added has the name of something
+            else there, or files that nobody delivered are in its place; nothing was sent.
         ParamsError: `place` cannot be an inbox for this class.
         PassingError: The inbox is out of reach.
         PipelineError: It does not exist or refuses.
@@ -47,15 +51,21 @@ def pack(folder: Path, place: str) -> Packed:
     name = key_of(folder.name)
     _refuse_itself(folder, storage, name)
     with progress_bar(f"checking {folder.name}") as progress:
-        records = validate(folder.parent, [name], progress=progress)[name]
-    manifest = _describe(folder, records)
-    wanted = {f"{name}/{file.path}": file for file in manifest.files}
+        records = validate(folder.parent, [name], progress=progress, least=0 if add else MIN_TRAIN)[name]
+    manifest = own = _describe(folder, records)
     stored = storage.objects(name)
     before = _manifest_before(storage, stored, name)
+    if add:
+        manifest = _together(before, own, storage.place)
+    wanted = {f"{name}/{file.path}": file for file in manifest.files}
     named = {*wanted, f"{name}/{MANIFEST}"}
     left = _left(storage, stored, named, delivered=before is not None)
     there = _there(storage, stored, wanted)
-    if left or len(there) < len(wanted) or before != manifest.to_bytes():
+    if lost := [key for key in wanted if key not in there and wanted[key] not in own.files]:
+        raise DataError(f"{storage.place}: the delivery to add to is damaged; pack it again first", lost)
+    if before is not None and before != manifest and tell is not None:
+        tell(_changes(before, manifest))
+    if left or len(there) < len(wanted) or before != manifest:
         _send(storage, folder, {key: file for key, file in wanted.items() if key not in there})
         with ThreadPoolExecutor(WORKERS) as pool:
             list(pool.map(storage.remove, left))
@@ -97,16 +107,43 @@ def _describe(folder: Path, manifest: Manifest) -> DeliveryManifest:
         raise DataError(f"{folder} cannot be delivered with these names", told(error)) from error
 
 
-def _manifest_before(storage: Storage, stored: Sequence[Stored], name: str) -> bytes | None:
+def _together(before: DeliveryManifest | None, own: DeliveryManifest, place: str) -> DeliveryManifest:
+    """A delivery with the files of another one added.
+
+    Raises:
+        DataError: There is none, or one path names two files.
+    """
+    if before is None:
+        raise DataError(
+            f"{place} holds no delivery of {own.name} to add to; pack all of its images without --add"
+        )
+    there = {file.path: file for file in before.files}
+    if clash := [file.path for file in own.files if there.get(file.path, file) != file]:
+        raise DataError("other files of these names are in the delivery already; rename what is added", clash)
+    return before.model_copy(
+        update={"files": tuple(sorted({*before.files, *own.files}, key=lambda file: file.path))}
+    )
+
+
+def _changes(before: DeliveryManifest, after: DeliveryManifest) -> str:
+    """What becomes of the files of the delivery that is there."""
+    old, new = set(before.files), set(after.files)
+    what = f"{counted(len(new - old), 'file')} new, {len(old & new)} as before, {len(old - new)} removed"
+    how = "adds to" if old <= new else "replaces"
+    return f"{after.display or after.name}: {how} the delivery of {counted(len(old), 'file')} that is there: {what}"
+
+
+def _manifest_before(storage: Storage, stored: Sequence[Stored], name: str) -> DeliveryManifest | None:
     """The manifest of the delivery that is in the place of this one, if it is a delivery."""
     key = f"{name}/{MANIFEST}"
     if key not in {each.key for each in stored}:
         return None
     content = storage.read(key)
     try:
-        return content if DeliveryManifest.parse(content).name == name else None
+        manifest = DeliveryManifest.parse(content)
     except DataError:
         return None
+    return manifest if manifest.name == name else None
 
 
 def _left(

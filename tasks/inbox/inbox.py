@@ -19,7 +19,7 @@ from evernorm.data.manifest import PlainName, Sha256
 from evernorm.data.naming import DisplayName, key_of
 from evernorm.errors import DataError
 from evernorm.files import PLAIN_NAME, canonical_json, is_plain_name, sha256_file
-from tasks.inbox.storage import PART, WORKERS, Storage, Stored, key_fault
+from tasks.inbox.storage import PART, WORKERS, Storage, Stored, key_fault, open_storage
 
 MANIFEST: Final = "manifest.json"
 
@@ -133,6 +133,17 @@ class Refusal:
     def __str__(self) -> str:
         """As it is told to a person, a line each fault."""
         return "\n".join([f"{self.name} is left in the inbox:", *(f"  - {fault}" for fault in self.faults)])
+
+
+def check_reach(place: str) -> None:
+    """See that an inbox can be listed.
+
+    Raises:
+        ParamsError: See `open_storage`.
+        PassingError: It is out of reach.
+        PipelineError: It does not exist or refuses.
+    """
+    open_storage(place).objects()
 
 
 def look(storage: Storage) -> tuple[list[Delivery], list[Refusal]]:

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from evernorm.errors import EvernormError, PipelineError, StateError
-from evernorm.files import write_json
+from evernorm.files import write_bytes, write_json
 from evernorm.params.file import load_params
 from evernorm.params.groups import Params
 from evernorm.types import Progress
 from tasks.faults import of_the_machine
-from tasks.workspace.paths import ERROR_FILE, LOCK_FILE, Paths, seconds_file
+from tasks.workspace.paths import ERROR_FILE, LOCK_FILE, PROGRESS_FILE, Paths, seconds_file
 from tasks.workspace.versions import check_versions
+
+_EVERY = 2.0  # seconds between two notes of how far a stage is
 
 TOLD_BY_COMMAND = "EVERNORM_TELLS_ERRORS"  # set by a command, see flows.commands.environment
 
@@ -88,7 +90,10 @@ def record_choice(folder: Path, part: str, choice: str) -> None:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress]:
-    """A progress bar with an estimate on standard error; silent where that is no terminal."""
+    """A progress bar with an estimate on standard error; silent where that is no terminal.
+
+    Where a run waits for a stage, and has made `PROGRESS_FILE` to be told, the same is written there.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -102,4 +107,14 @@ def progress_bar(label: str) -> Iterator[Progress]:
     )
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         job = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(job, completed=done, total=total)
+        told, written = Path.cwd() / PROGRESS_FILE, time.monotonic()
+        wanted = told.is_file()
+
+        def update(done: int, total: int) -> None:
+            nonlocal written
+            bar.update(job, completed=done, total=total)
+            if wanted and time.monotonic() - written > _EVERY:
+                written = time.monotonic()
+                write_bytes(told, f"{label}: {done} of {total}".encode())
+
+        yield update

@@ -9,20 +9,21 @@ from prefect import task
 from evernorm.errors import RegistryError
 from evernorm.files import read_json
 from evernorm.params.groups import GateParams, Unmeasured
+from tasks.outcome import ended
 from tasks.retries import RETRIED
+from tasks.tracking.exchange import champion_before, existing
+from tasks.tracking.figures import unmeasured, weak
 from tasks.tracking.occasion import Occasion
 from tasks.tracking.ownership import Registry, registry_of
 from tasks.tracking.promotions import (
-    NONE,
     Change,
     catch_up,
     change_champion,
     recorded,
     settle,
     standing,
-    versions_there,
 )
-from tasks.tracking.registry import CANDIDATE, CHAMPION, classes_of, data_of
+from tasks.tracking.registry import CANDIDATE, CHAMPION, classes_of, data_of, described
 from tasks.workspace.forget import forgotten
 from tasks.workspace.workspace import Workspace
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 PASSED, REFUSED = "passed", "refused"
 _NAMED = 10  # classes that are named in a line; the tags of the version name all
-LITTLE = 0.25  # a class of whose defects less is found is told of
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,19 @@ class Decision:
     unmeasured: dict[str, str]
     weak: dict[str, float]
     blamed: dict[str, str]
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is not champion."""
+        return self.alias != CHAMPION
+
+    @property
+    def cure(self) -> str:
+        """What a person can do about a refusal; empty where there is none."""
+        if not self.refused:
+            return ""
+        drop = "".join(f"; `evernorm forget {name} --reason TEXT` drops {name}" for name in self.blamed)
+        return f"`evernorm promote {self.version} --reason TEXT` serves it all the same{drop}"
 
     @property
     def remarks(self) -> str:
@@ -103,8 +116,11 @@ def decide(workspace: Workspace, name: str, version: str, occasion: Occasion | N
         blamed = blame(metrics, fresh, workspace.params.gate) if reasons and not stands else {}
         decision = Decision(registry.name, version, alias, tuple(reasons), unknown, little, blamed)
         tags = {"gate": REFUSED if reasons else PASSED, "gate.reason": decision.remarks}
+        verdict = f"refused: {decision.remarks}" if reasons else "; ".join(["passed", *remarks])
+        why = (made.description or "").partition("\n")[0]
+        registry.describe(made, described(workspace, metrics, why, verdict))
         registry.set_tags(made, {**tags, "gate.unmeasured": ",".join(unknown), "gate.weak": ",".join(little)})
-        return decision
+        return ended(decision, decision.remarks if decision.refused else "")
 
 
 @task(task_run_name="promote version {version}", **RETRIED)
@@ -180,49 +196,17 @@ def roll_back(workspace: Workspace, reason: str, from_version: str) -> Change:
     """
     with registry_of(workspace) as registry:
         seen = settle(registry)
-        changes = standing(registry)
         if seen.version != from_version:
+            changes = standing(registry)
             if (changes[-1].what, changes[-1].before) == ("rollback", from_version):
                 return changes[-1]
             raise RegistryError(
                 f"version {seen.version} became champion in the place of {from_version} meanwhile; look at it and "
                 f"run again"
             )
-        there = versions_there(registry)
-        line = [each for each in line_of_champions(changes) if each in there and each != seen.version]
-        if not line:
-            raise RegistryError(f"there is no champion before version {seen.version}; nothing was changed")
-        _refuse_unusable(registry, workspace, line[-1])
-        return change_champion(registry, "rollback", line[-1], reason, seen)
-
-
-def line_of_champions(changes: list[Change]) -> list[str]:
-    """The versions that a roll-back would go through, the present champion last."""
-    line: list[str] = []
-    for change in changes:
-        if not line and change.before != NONE:
-            line.append(change.before)
-        if change.what == "rollback" and change.after in line:
-            del line[line.index(change.after) + 1 :]
-        else:
-            line.append(change.after)
-    return line
-
-
-def unmeasured(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """The classes of a bank that some bound says nothing about, and which test images they lack."""
-    lacking = {}
-    for name, figures in metrics["per_class"].items():
-        good, defective = (figures[key] is not None for key in ("false_alarm_rate", "detection_rate"))
-        if not (good and defective):
-            lacking[name] = f"no {'good ' if defective else 'defective ' if good else ''}test images"
-    return lacking
-
-
-def weak(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The classes of a bank of whose defective test images it finds less than `LITTLE`, and the share that it finds."""
-    found = {name: figures["detection_rate"] for name, figures in metrics["per_class"].items()}
-    return {name: share for name, share in found.items() if share is not None and share < LITTLE}
+        before = champion_before(registry, from_version)
+        _refuse_unusable(registry, workspace, before)
+        return change_champion(registry, "rollback", before, reason, seen)
 
 
 def _told(little: Mapping[str, float], lacking: Mapping[str, str]) -> list[str]:
@@ -308,7 +292,7 @@ def _taken_back(registry: Registry, version: str) -> list[str]:
 
 
 def _refuse_unusable(registry: Registry, workspace: Workspace, version: str) -> None:
-    made = registry.version(version)
+    made = existing(registry, version)
     if "evernorm.git_commit" not in made.tags:
         raise RegistryError(
             f"version {version} was never committed, as the run that made it was cut short; run `evernorm learn` again"

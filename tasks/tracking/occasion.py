@@ -12,7 +12,7 @@ class Occasion:
 
     Attributes:
         what: As the log of promotions names it.
-        told: What the version is, in words: ``after …``.
+        told: What was done, in words, as in ``After …``.
         reason: Why, in a line.
         tags: Of the version; they tell it from another one of the same bank.
     """
@@ -30,11 +30,11 @@ class Occasion:
             "evernorm.reason": forgot.reason,
             "evernorm.forgot_at": forgot.at,
         }
-        return cls("forget", f"after forgetting {forgot.name}", forgot.reason, tags)
+        return cls("forget", f"forgetting {forgot.name}", forgot.reason, tags)
 
     @classmethod
     def threshold(cls, name: str, rate: float | None, reason: str) -> "Occasion":
         """A class was given a false-alarm rate of its own, or that of all again (None)."""
         told = "that of all classes" if rate is None else f"{rate:g}"
         tags = {"evernorm.threshold": f"{name}={told}", "evernorm.reason": reason}
-        return cls("threshold", f"after setting the false-alarm rate of {name} to {told}", reason, tags)
+        return cls("threshold", f"setting the false-alarm rate of {name} to {told}", reason, tags)

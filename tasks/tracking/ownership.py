@@ -15,7 +15,8 @@ from evernorm.errors import RegistryError
 from evernorm.params.groups import PROMOTIONS
 from tasks.faults import without_secrets
 from tasks.retries import RETRIED
-from tasks.tracking.runs import connected, workspace_of
+from tasks.tracking.runs import workspace_of
+from tasks.tracking.server import connected, remember
 from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class Registry:
         """Let an alias name a version."""
         self.client.set_registered_model_alias(self.name, alias, number)
 
+    def describe(self, version: "ModelVersion", text: str) -> None:
+        """Let MLflow's page say this of a version."""
+        if version.description != text:
+            self.client.update_model_version(self.name, version.version, text)
+
     def set_tags(self, version: "ModelVersion", tags: Mapping[str, str]) -> None:
         """Set those tags of a version that are not so yet."""
         for tag, value in tags.items():
@@ -106,6 +112,7 @@ def claim(workspace: Workspace) -> None:
         RegistryError: MLflow refuses.
     """
     with registry_of(workspace) as registry:
+        remember(workspace)
         client, identity = registry.client, workspace.identity
         purposes = {
             registry.name: "Detects defects in every class learned so far.",

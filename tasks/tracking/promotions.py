@@ -6,9 +6,7 @@ stands and the second is lost, which makes promotion compare-then-set although M
 The alias follows the log.
 """
 
-import getpass
 import json
-import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,11 +14,19 @@ from datetime import UTC, datetime
 from evernorm.errors import RegistryError
 from evernorm.files import sha256_json
 from tasks.tracking.ownership import Registry
+from tasks.tracking.people import user
 from tasks.tracking.registry import CHAMPION, champion_of
 
 NONE = "none"  # no champion, or no change before
 _APPLIED = "applied"  # the alias was set; a mark on the record, not part of it
-_FIGURES = ("mean/image_auroc", "forgetting/chaudhry", "routing_accuracy", "mean/false_alarm_rate")
+_FIGURES = (
+    "mean_image_auroc",
+    "forgetting",
+    "routing_accuracy",
+    "mean_false_alarm_rate",
+    "mean_detection_rate",
+)
+_FIGURE = "figure."  # a tag for each
 
 
 @dataclass(frozen=True)
@@ -54,11 +60,23 @@ class Change:
 
     def tags(self) -> dict[str, str]:
         """As MLflow keeps and shows it."""
-        return {
-            **asdict(self),
-            "metrics": json.dumps(self.metrics, sort_keys=True),
-            "sha256": self.sha256,
-        }
+        fields = {key: value for key, value in asdict(self).items() if key != "metrics"}
+        figures = {f"{_FIGURE}{name}": repr(value) for name, value in self.metrics.items()}
+        return {**fields, **figures, "sha256": self.sha256}
+
+    @property
+    def in_words(self) -> str:
+        """For whoever reads MLflow's page, as Markdown."""
+        figures = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in self.metrics.items())
+        who = f"{self.by}, {self.at[:16].replace('T', ' ')} UTC"
+        return "\n\n".join(
+            [
+                f"**{self.what}**: version {self.before} → {self.after}",
+                self.why,
+                who,
+                *([figures] if figures else []),
+            ]
+        )
 
     @classmethod
     def of(cls, tags: Mapping[str, str]) -> "Change":
@@ -69,7 +87,15 @@ class Change:
         """
         names = ("what", "before", "after", "by", "why", "at", "previous")
         try:
-            metrics = {str(key): float(value) for key, value in json.loads(tags["metrics"]).items()}
+            # Those of before were one tag.
+            told = (
+                json.loads(tags["metrics"])
+                if "metrics" in tags
+                else {
+                    key.removeprefix(_FIGURE): value for key, value in tags.items() if key.startswith(_FIGURE)
+                }
+            )
+            metrics = {str(key): float(value) for key, value in told.items()}
             change = cls(**{name: tags[name] for name in names}, metrics=metrics)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise RegistryError(f"no record of a promotion ({error!r})") from error
@@ -196,15 +222,14 @@ def change_champion(registry: Registry, what: str, version: str, why: str, seen:
     """
     made = registry.version(version)
     figures = registry.client.get_run(made.run_id).data.metrics if made.run_id else {}
-    wanted = (*_FIGURES, f"{made.tags.get('evernorm.class')}/image_auroc")
     change = Change(
         what=what,
         before=seen.version or NONE,
         after=version,
-        by=_user(),
+        by=user(),
         why=why,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
-        metrics={key: float(figures[key]) for key in wanted if key in figures},
+        metrics={key: float(figures[key]) for key in _FIGURES if key in figures},
         previous=seen.record,
     )
     written = registry.client.create_model_version(
@@ -212,7 +237,7 @@ def change_champion(registry: Registry, what: str, version: str, why: str, seen:
         source=str(made.source),
         run_id=made.run_id,
         tags=change.tags(),
-        description=f"{what}: {change.before} → {version}, {why}",
+        description=change.in_words,
     )
     entry = next(each for each in read_log(registry)[0] if each.number == int(written.version))
     if not entry.stands:
@@ -232,10 +257,3 @@ def _apply(registry: Registry, entry: LoggedChange) -> None:
     last = standing(registry)[-1]
     if last != entry.change:
         registry.set_alias(CHAMPION, last.after)
-
-
-def _user() -> str:
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (KeyError, OSError):  # a container may run as a user without a name
-        return f"unknown@{socket.gethostname()}"

@@ -2,18 +2,21 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 
 from evernorm import __version__
 from evernorm.files import read_json, sha256_file
+from evernorm.serve import COLUMN, MAPS
 from tasks.retries import RETRIED
+from tasks.tracking.figures import in_words
 from tasks.tracking.occasion import Occasion
 from tasks.tracking.ownership import Registry, registry_of
-from tasks.tracking.runs import Recorded, connected
+from tasks.tracking.runs import Recorded
+from tasks.tracking.server import connected
 from tasks.workspace.pipeline import data_hash
 from tasks.workspace.workspace import Workspace
 
@@ -125,7 +128,8 @@ def _create(
         with tempfile.TemporaryDirectory() as folder:
             _save_model(Path(folder) / "bank", workspace, name)
             client.log_artifacts(recorded.run, str(Path(folder) / "bank"), "bank")
-    classes = read_json(workspace.paths.metrics(name))["classes"]
+    metrics = read_json(workspace.paths.metrics(name))
+    classes = metrics["classes"]
     artifacts = client.get_run(recorded.run).info.artifact_uri
     return client.create_model_version(
         registry.name,
@@ -135,11 +139,33 @@ def _create(
             "evernorm.class": name,
             "evernorm.classes": ",".join(classes),
             "evernorm.data": json.dumps({each: data_hash(workspace.root, each) for each in classes}),
+            "evernorm.bank": sha256_file(workspace.paths.model(name) / "bank.json"),
             "evernorm.set_aside": json.dumps(workspace.params.set_aside),
             **(occasion.tags if occasion else {}),
         },
-        description=occasion.told if occasion else f"after learning {name}",
+        description=described(
+            workspace,
+            metrics,
+            f"After {occasion.told}: {occasion.reason}"
+            if occasion
+            else f"After learning {workspace.display(name)}",
+        ),
     )
+
+
+def described(
+    workspace: Workspace, metrics: Mapping[str, Any], why: str, verdict: str = "not decided yet"
+) -> str:
+    """What MLflow's page says of a version, as Markdown.
+
+    Args:
+        workspace: The workspace.
+        metrics: Of the bank.
+        why: Why there is this version, in a line; the first of the text.
+        verdict: What the gate said.
+    """
+    display = {name: workspace.display(name) for name in metrics["classes"]}
+    return "\n\n".join([why, f"Gate: {verdict}", in_words(metrics, display)])
 
 
 def _save_model(folder: Path, workspace: Workspace, name: str) -> None:
@@ -147,28 +173,35 @@ def _save_model(folder: Path, workspace: Workspace, name: str) -> None:
     import pandas as pd
     from mlflow import pyfunc
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import AnyType, Array, DataType
 
-    # Any: a column of encoded bytes or of arrays.
-    inputs = Schema([ColSpec(AnyType(), "image")])  # type: ignore[no-untyped-call]
-    outputs = Schema(
-        [
-            ColSpec(DataType.string, "class"),
-            ColSpec(DataType.double, "score"),
-            ColSpec(DataType.double, "probability"),
-            ColSpec(DataType.double, "p_value"),
-            ColSpec(DataType.boolean, "anomalous"),
-            ColSpec(DataType.string, "warning"),
-            ColSpec(Array(Array(DataType.double)), "map"),
-        ]
-    )
+    text, number, flag = DataType.string, DataType.double, DataType.boolean
+    answer: dict[str, DataType | Array | AnyType] = {
+        "bank": text,
+        "error": text,
+        "class": text,
+        "display": text,
+        "unknown": flag,
+        "anomalous": flag,
+        "score": number,
+        "threshold": number,
+        "p_value": number,
+        "probability": number,
+        "region": Array(DataType.long),
+        "warning": text,
+        "map": AnyType(),  # type: ignore[no-untyped-call]
+    }
+    # Text: with any other type MLflow's server takes only some of its own payload forms.
+    inputs = Schema([ColSpec(text, COLUMN)])
+    outputs = Schema([ColSpec(kind, name, required=name == "bank") for name, kind in answer.items()])
+    params = ParamSchema([ParamSpec("map", text, MAPS[0])])
     pyfunc.save_model(
         folder,
         loader_module="evernorm.serve",
         data_path=str(workspace.paths.model(name)),
-        signature=ModelSignature(inputs, outputs),
-        input_example=pd.DataFrame({"image": [_example_image()]}),
+        signature=ModelSignature(inputs, outputs, params),
+        input_example=pd.DataFrame({COLUMN: [_example_image()]}),
         pip_requirements=[f"evernorm=={__version__}"],
     )
 

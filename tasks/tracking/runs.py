@@ -1,27 +1,27 @@
 """MLflow: one parent run a stream, one child run an experience; found again by tag, never duplicated."""
 
-import fcntl
-import os
+import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from prefect import task
 
+from evernorm import __version__
 from evernorm.data.manifest import Manifest
-from evernorm.errors import PipelineError, RegistryError
+from evernorm.errors import RegistryError
 from evernorm.files import read_json, sha256_file, sha256_json
-from evernorm.structure.report import REPORT, flagged
-from tasks.faults import mlflow_faults
+from evernorm.structure.report import REPORT
 from tasks.retries import RETRIED
 from tasks.stages.stage import result_params
 from tasks.tracking.drawing import draw, training_history
+from tasks.tracking.figures import SECONDS, class_table, compared, in_words, weak
+from tasks.tracking.people import user
+from tasks.tracking.server import EXPERIMENT, connected, remember, tracking_uri
+from tasks.tracking.view import save_view
 from tasks.workspace.pipeline import StageRun, data_hash
 from tasks.workspace.workspace import Workspace
 
@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-EXPERIMENT = "evernorm"
 _KEY = "evernorm.key"
 _COMPLETE = "evernorm.complete"
-_SECONDS = "seconds/"
+_TOOK = "evernorm.seconds"  # tag: what each stage took, as JSON
 
 
 @dataclass(frozen=True)
@@ -50,75 +49,14 @@ class Recorded:
     seconds: dict[str, float]
 
 
-def tracking_uri(workspace: Workspace) -> str:
-    """MLFLOW_TRACKING_URI, or the workspace's own SQLite file."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_own_database(workspace)}"
-
-
-def client_of(workspace: Workspace) -> "MlflowClient":
-    """A client of this workspace's tracking server; of its own database, which is made where it is missing."""
-    from mlflow import MlflowClient
-
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not _own_database(workspace).exists():
-        _make_database(workspace)
-    client = MlflowClient(tracking_uri(workspace))
-    _refuse_moved(client, workspace)
-    return client
-
-
-def _refuse_moved(client: "MlflowClient", workspace: Workspace) -> None:
-    """MLflow keeps absolute addresses: in a workspace that was moved it would find nothing, and write to the old place."""
-    found = client.get_experiment_by_name(EXPERIMENT)
-    place = found.artifact_location if found is not None else ""
-    if not place.startswith("file:"):
-        return
-    before = Path(url2pathname(urlsplit(place).path)).parent
-    if before != workspace.root and not before.is_dir():
-        raise PipelineError(
-            f"the workspace was moved from {before} to {workspace.root}, and MLflow keeps addresses in full; move it "
-            f"back, or make a link from the old place to the new one"
-        )
-
-
-def _own_database(workspace: Workspace) -> Path:
-    return workspace.root / "mlflow.db"
-
-
-def _make_database(workspace: Workspace) -> None:
-    """Make it whole or not at all: MLflow makes table after table, and cannot go on from half of them."""
-    from mlflow import MlflowClient
-
-    made = workspace.root / ".evernorm" / "mlflow.db"
-    with made.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _own_database(workspace).exists():
-            for left in (made, made.with_name(f"{made.name}-journal")):
-                left.unlink(missing_ok=True)
-            MlflowClient(f"sqlite:///{made}").search_experiments()
-            made.replace(_own_database(workspace))
-
-
-@contextmanager
-def connected(workspace: Workspace) -> "Iterator[MlflowClient]":
-    """A client of this workspace's tracking server, whose faults are told as evernorm's.
-
-    Raises:
-        PassingError: MLflow is out of reach.
-        PipelineError: The workspace was moved.
-        RegistryError: MLflow refuses.
-    """
-    with mlflow_faults(tracking_uri(workspace)):
-        yield client_of(workspace)
-
-
 def experiment_of(client: "MlflowClient", workspace: Workspace) -> str:
     """The experiment's id; made where it is missing, with artifacts beside a local database."""
     from mlflow.exceptions import MlflowException
 
     if (found := client.get_experiment_by_name(EXPERIMENT)) is not None:
         return str(found.experiment_id)
-    local = tracking_uri(workspace).startswith("sqlite:")
     try:
+        local = tracking_uri(workspace).startswith("sqlite:")
         place = (workspace.root / "mlartifacts").as_uri() if local else None
         return str(client.create_experiment(EXPERIMENT, artifact_location=place))
     except MlflowException:
@@ -136,6 +74,7 @@ def record(workspace: Workspace, name: str, stage_runs: Sequence[StageRun]) -> R
         RegistryError: MLflow refuses.
     """
     with connected(workspace) as client:
+        remember(workspace)
         return _record(client, workspace, name, stage_runs)
 
 
@@ -144,6 +83,7 @@ def _record(
 ) -> Recorded:
     root = workspace.root
     experiment = experiment_of(client, workspace)
+    save_view(client, experiment)
     params, metrics = workspace.params, read_json(workspace.paths.metrics(name))
     step = len(metrics["classes"])
     parent = _find_or_create(
@@ -151,7 +91,7 @@ def _record(
         experiment,
         key=f"stream:{workspace.identity}:{params.method}",
         name=f"{params.method} stream",
-        tags={"evernorm.kind": "stream"},
+        tags={"evernorm.kind": "stream", **_origin()},
     )
     # What was learned, from what: another parameter or another result is another run, a retry is not.
     digest = sha256_json(
@@ -166,11 +106,12 @@ def _record(
         client,
         experiment,
         key=f"experience:{workspace.identity}:{name}:{digest}",
-        name=f"{step:02d} {workspace.display(name)}",
+        name=f"{step:02d} {workspace.display(name)} · {params.method}",
         tags={
             "evernorm.kind": "experience",
             "evernorm.class": name,
             "mlflow.parentRunId": parent.info.run_id,
+            **_origin(),
         },
     )
     run_id, parent_id = run.info.run_id, parent.info.run_id
@@ -179,10 +120,15 @@ def _record(
     _log_params(client, run_id, _flat(result_params(params)))
     _log_params(client, parent_id, _flat({"method": params.method}))
     seconds = {each.stage: each.seconds for each in stage_runs if each.seconds is not None}
-    timed = {f"{_SECONDS}{stage}": took for stage, took in seconds.items()}
-    _log_metrics(client, run_id, {**_figures(metrics), **timed}, step)
-    _log_metrics(client, parent_id, _figures(metrics), step)
-    _log_structure(client, run_id, workspace, name, step)
+    figures = {**compared(metrics), SECONDS: sum(seconds.values())}
+    _log_metrics(client, run_id, figures, step)
+    _log_metrics(client, parent_id, figures, step)
+    display = {each: workspace.display(each) for each in metrics["classes"]}
+    _describe(client, (run_id, parent_id), metrics, display)
+    client.log_table(run_id, class_table(metrics, display), "classes.json")
+    client.set_tag(run_id, _TOOK, json.dumps(seconds))
+    if (report := workspace.paths.masks(name) / REPORT).is_file():
+        client.log_artifact(run_id, str(report), "masks")
     _log_training(client, run_id, workspace, name)
     _log_data(client, run_id, workspace, name)
     with tempfile.TemporaryDirectory() as folder:
@@ -208,6 +154,7 @@ def record_variant(workspace: Workspace, variant: str, summary_file: Path) -> st
         RegistryError: MLflow refuses.
     """
     with connected(workspace) as client:
+        remember(workspace)
         params, metrics = workspace.params, read_json(workspace.paths.metrics(workspace.params.order[-1]))
         digest = sha256_json([variant, result_params(params), metrics])
         run = _find_or_create(
@@ -215,12 +162,18 @@ def record_variant(workspace: Workspace, variant: str, summary_file: Path) -> st
             experiment_of(client, workspace),
             key=f"variant:{workspace.identity}:{digest}",
             name=f"{variant}, seed {params.seed}",
-            tags={"evernorm.kind": "variant", "evernorm.variant": variant},
+            tags={"evernorm.kind": "variant", "evernorm.variant": variant, **_origin()},
         )
         run_id = str(run.info.run_id)
         if run.data.tags.get(_COMPLETE) != "true":
             _log_params(client, run_id, _flat(result_params(params)))
-            _log_metrics(client, run_id, _figures(metrics), 0)
+            _log_metrics(client, run_id, compared(metrics), 0)
+            _describe(
+                client,
+                (run_id,),
+                metrics,
+                {name: workspace.display(name) for name in metrics["classes"]},
+            )
             client.log_artifact(run_id, str(summary_file))
             client.set_tag(run_id, _COMPLETE, "true")
             client.set_terminated(run_id, "FINISHED")
@@ -281,10 +234,29 @@ def is_complete(client: "MlflowClient", run_id: str) -> bool:
 
 def _seconds(run: "Run") -> dict[str, float]:
     """What the stages took, by a record that is there."""
-    figures = run.data.metrics
+    took: dict[str, float] = json.loads(run.data.tags.get(_TOOK, "{}"))
+    return took
+
+
+def _origin() -> dict[str, str]:
+    """Whose run it is, and what made it, as MLflow's columns Created by and Source show them."""
     return {
-        name.removeprefix(_SECONDS): value for name, value in figures.items() if name.startswith(_SECONDS)
+        "mlflow.user": user(),
+        "mlflow.source.name": f"evernorm {__version__}",
+        "mlflow.source.type": "LOCAL",
     }
+
+
+def _describe(
+    client: "MlflowClient", runs: Sequence[str], metrics: Mapping[str, Any], display: Mapping[str, str]
+) -> None:
+    """Say on the pages of runs how good each class is, and of which class little is found."""
+    text = in_words(metrics, display)
+    little = {display[name]: share for name, share in weak(metrics).items()}
+    told = [f"Only {share:.0%} of the defects of {name} are found." for name, share in little.items()]
+    for run in runs:
+        client.set_tag(run, "mlflow.note.content", "\n\n".join([*told, text]))
+        client.set_tag(run, "evernorm.finds_little", ", ".join(little))
 
 
 def _find_or_create(
@@ -308,23 +280,11 @@ def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, str]) 
     client.log_batch(run_id, params=[Param(key, value) for key, value in params.items() if key not in known])
 
 
-def _log_metrics(client: "MlflowClient", run_id: str, values: Mapping[str, float | None], step: int) -> None:
+def _log_metrics(client: "MlflowClient", run_id: str, values: Mapping[str, float], step: int) -> None:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    client.log_batch(
-        run_id, metrics=[Metric(k, float(v), now, step) for k, v in values.items() if v is not None]
-    )
-
-
-def _log_structure(client: "MlflowClient", run_id: str, workspace: Workspace, name: str, step: int) -> None:
-    """Regions an image, and how many images are reported; nothing where no structure was asked for."""
-    path = workspace.paths.masks(name) / REPORT
-    if path.is_file():
-        found = read_json(path)
-        figures = {f"masks/regions_{which}": value for which, value in found["regions"].items()}
-        _log_metrics(client, run_id, {**figures, "masks/reported": len(flagged(found))}, step)
-        client.log_artifact(run_id, str(path), "masks")
+    client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in values.items()])
 
 
 def _log_training(client: "MlflowClient", run_id: str, workspace: Workspace, name: str) -> None:
@@ -354,24 +314,6 @@ def _log_data(client: "MlflowClient", run_id: str, workspace: Workspace, name: s
         profile=f'{{"train": {len(manifest.train)}, "test": {len(manifest.test)}}}',
     )
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
-
-
-def _figures(metrics: Mapping[str, Any]) -> dict[str, float | None]:
-    """The figures of an experience under the names they have in the MLflow UI."""
-    flat: dict[str, float | None] = {
-        "routing_accuracy": metrics["routing_accuracy"],
-        "bank_bytes": metrics["bank_bytes"],
-    }
-    if metrics["unknown"]:
-        flat |= {
-            f"unknown/{key}": metrics["unknown"][key] for key in ("recognised", "good_rate", "defective_rate")
-        }
-    for group in ("mean", "pooled", "forgetting"):
-        flat |= {f"{group}/{key}": value for key, value in metrics[group].items()}
-    flat |= {f"oracle/{key}": value for key, value in metrics["oracle"].items() if key != "per_class"}
-    for name, values in metrics["per_class"].items():
-        flat |= {f"{name}/{key}": value for key, value in values.items()}
-    return flat
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

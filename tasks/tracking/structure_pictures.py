@@ -8,6 +8,8 @@ import numpy.typing as npt
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 
+from evernorm.words import counted
+
 SHOWN, _COLUMNS = 12, 3
 _GOLDEN = 0.618034  # steps of the hue by which neighbouring ids differ most
 
@@ -29,7 +31,7 @@ def contact_sheet(pairs: Sequence[tuple[npt.NDArray[np.uint8], npt.NDArray[np.ui
         number = len(np.setdiff1d(labels, [0]))
         axes = figure.add_subplot(lines, columns, place + 1)
         axes.imshow(np.hstack([image, _coloured(labels)]))
-        axes.set_title(f"{number} region{'s' * (number != 1)}", fontsize=8)
+        axes.set_title(counted(number, "region"), fontsize=8)
         axes.set_axis_off()
     return figure
 

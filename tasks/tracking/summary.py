@@ -5,7 +5,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from evernorm.files import read_json
-from tasks.tracking.gate import Decision, unmeasured
+from tasks.tracking.figures import unmeasured, weak
+from tasks.tracking.gate import Decision
 from tasks.tracking.matrix import matrix_of
 from tasks.tracking.normal import NormalImages, normal_images
 from tasks.tracking.runs import Recorded
@@ -115,6 +116,7 @@ class Summary(_Part):
         registered: None for an experiment.
         set_aside: Classes for which the gate refused a version, and why; the bank is without them.
         not_measured: The classes that some bound of the gate says nothing about, and what they lack.
+        finds_little: The share of its defects that is found, of each class of which that is little.
         normal_images: What is known of each class without a test image; None where the bank does not hold it.
     """
 
@@ -135,6 +137,7 @@ class Summary(_Part):
     registered: Version | None
     set_aside: dict[str, str]
     not_measured: dict[str, str]
+    finds_little: dict[str, float]
     normal_images: dict[str, NormalImages | None]
 
 
@@ -178,6 +181,7 @@ def summarise(workspace: Workspace, recorded: list[Recorded], decision: Decision
         else None,
         set_aside=params.set_aside,
         not_measured=unmeasured(metrics),
+        finds_little=weak(metrics),
         normal_images={name: normal_images(workspace, name, classes[-1]) for name in classes},
     )
 

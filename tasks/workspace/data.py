@@ -7,6 +7,7 @@ from pathlib import Path
 
 from evernorm.data.manifest import Manifest
 from evernorm.errors import DataError, StateError
+from evernorm.words import counted
 from tasks.workspace.forget import learn_again, refuse_unfinished
 from tasks.workspace.pipeline import track
 from tasks.workspace.workspace import Workspace
@@ -43,6 +44,18 @@ def bring_in(workspace: Workspace, source: Path, manifests: Mapping[str, Manifes
     if adding:
         track(workspace, [workspace.paths.data(name) for name in adding])
     return adding
+
+
+def replaced_by(workspace: Workspace, manifest: Manifest) -> str:
+    """What becomes of the images that the workspace has of a class when these take their place; empty if it has none."""
+    stored = _stored(workspace, manifest.name)
+    if stored is None or stored == manifest:
+        return ""
+    old, new = ({record.sha256 for record in each.records} for each in (stored, manifest))
+    return (
+        f"its {counted(len(stored.records), 'image')} are replaced by {len(manifest.records)}: {len(new - old)} new, "
+        f"{len(old & new)} as before, {len(old - new)} removed"
+    )
 
 
 def refuse_other_names(workspace: Workspace, manifests: Mapping[str, Manifest]) -> None:

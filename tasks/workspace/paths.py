@@ -5,6 +5,7 @@ from pathlib import Path
 
 ERROR_FILE = ".evernorm/error.json"
 LOCK_FILE = ".evernorm/stage.lock"
+PROGRESS_FILE = ".evernorm/progress.txt"
 
 
 def seconds_file(root: Path, stage: str, name: str) -> Path:

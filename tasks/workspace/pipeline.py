@@ -9,9 +9,10 @@ from prefect import task
 from evernorm.files import read_json
 from evernorm.params.yaml12 import load
 from tasks.faults import UnfitError
+from tasks.logs import progress_told, run_log
 from tasks.retries import RETRIED
 from tasks.stages import STAGES
-from tasks.workspace.paths import seconds_file
+from tasks.workspace.paths import PROGRESS_FILE, seconds_file
 from tasks.workspace.workspace import Workspace
 
 
@@ -41,14 +42,20 @@ def reproduce(workspace: Workspace, stage: str, name: str) -> StageRun:
     """
     note = seconds_file(workspace.root, stage, name)
     before = note.stat().st_mtime_ns if note.is_file() else None
+    log = run_log()
     try:
-        with workspace.dvc.ask(f"stage {stage}@{name}") as repo:
+        with (
+            progress_told(workspace.root / PROGRESS_FILE, log),
+            workspace.dvc.ask(f"stage {stage}@{name}") as repo,
+        ):
             repo.reproduce([f"{stage}@{name}"], single_item=True)
     except UnfitError as error:
         error.name = name
         raise
     seconds = read_json(note)["seconds"] if note.is_file() else None
-    return StageRun(stage, note.is_file() and note.stat().st_mtime_ns != before, seconds)
+    ran = note.is_file() and note.stat().st_mtime_ns != before
+    log.info("%s of %s: %s", stage, name, f"{seconds:.1f} s" if ran and seconds else "up to date")
+    return StageRun(stage, ran, seconds)
 
 
 def up_to_date(workspace: Workspace, names: Iterable[str]) -> list[str]:

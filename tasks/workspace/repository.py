@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from evernorm.errors import DataError, FitError, PipelineError
 from evernorm.files import read_json
 from evernorm.params.yaml12 import YAMLError, load
-from tasks.faults import PassingError, UnfitError, causes, of_a_server, out_of_reach
+from tasks.faults import PassingError, UnfitError, causes, of_a_server, of_the_machine, out_of_reach
 from tasks.workspace.paths import ERROR_FILE
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Repository:
         except Exception as error:  # of the package that talks to the remote
             if out_of_reach(error):
                 raise PassingError(f"{what}: the remote is out of reach; check it and run again") from error
+            if isinstance(error, OSError) and (fault := of_the_machine(error)):
+                raise PipelineError(f"{what}: {fault}") from error
             if of_a_server(error):
                 raise PipelineError(
                     f"{what} failed: {error}; check the remote, its credentials and the disk"
@@ -135,7 +137,8 @@ def _prepare() -> None:
     scripts = str(Path(sys.executable).parent)
     if not os.environ.get("PATH", "").startswith(scripts):
         os.environ["PATH"] = os.pathsep.join([scripts, os.environ.get("PATH", "")])
-    logging.getLogger("dvc").setLevel(logging.CRITICAL)
+    for package in ("dvc", "dvc_data", "dvc_objects"):  # their faults are told as evernorm's
+        logging.getLogger(package).setLevel(logging.CRITICAL)
 
 
 def _explained(error: Exception, root: Path, what: str) -> PipelineError:

@@ -189,6 +189,18 @@ class Workspace:
             write_params(path, old, params)
         return params
 
+    def take_back(self, params: Params) -> bool:
+        """Write earlier parameters into params.yaml; the stream stays as it is now.
+
+        Returns:
+            Whether anything changed.
+        """
+        old = self.params.model_dump(mode="json")
+        new = {**params.model_dump(mode="json"), "stream": old["stream"]}
+        if new != old:
+            write_params(self.root / "params.yaml", old, parse_params(new))
+        return new != old
+
     def check_writable(self) -> None:
         """Refuse a workspace that this user may only read, before Prefect's server finds out and says more than that.
 

@@ -18,12 +18,18 @@ from tests.helpers.servers import S3Server
 from tests.helpers.warm import python, warm_interpreter
 from tests.helpers.workspaces import outlive_stages
 
-SMALL = ("features.image_size=64", "patchcore_cl.knowledge.budget=150", "gate.min_image_auroc=0")
+SMALL = (
+    "features.image_size=64",
+    "patchcore_cl.knowledge.budget=150",
+    "gate.min_image_auroc=0",
+    "gate.min_detection_rate=0",
+)
 OPEN_GATE = (
     "gate.min_image_auroc=0",
     "gate.min_routing_accuracy=0",
     "gate.max_forgetting=1",
     "gate.max_false_alarm_rate=1",
+    "gate.min_detection_rate=0",
 )
 # Epochs enough to be killed between two of them; no margin, so that two classes suffice to tell a third from.
 UCAD = (
@@ -38,7 +44,7 @@ UCAD = (
 _EMPTY = """
 import sys
 from pathlib import Path
-from tasks.tracking.runs import connected
+from tasks.tracking.server import connected
 from tasks.workspace.workspace import Workspace
 with connected(Workspace.open_or_create(Path(sys.argv[1]))):
     pass

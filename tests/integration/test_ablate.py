@@ -100,7 +100,7 @@ def test_a_second_call_records_nothing_twice(ablated, evernorm):
         name = run.data.tags["evernorm.variant"]
         kinds = {"no CPM": None, "CPM": "none", "CPM + SCL": "additive"}
         assert (kinds[name], "FINISHED") == (run.data.params.get("ucad.prompts.kind"), run.info.status)
-        assert summaries(workspace)[name]["mean"]["image_auroc"] == run.data.metrics["mean/image_auroc"]
+        assert summaries(workspace)[name]["mean"]["image_auroc"] == run.data.metrics["mean_image_auroc"]
         assert [FILES[name]] == [item.path for item in client.list_artifacts(run.info.run_id)]
     table = (workspace / "ablation/table.txt").read_bytes()
     done = evernorm(*command)
@@ -109,7 +109,7 @@ def test_a_second_call_records_nothing_twice(ablated, evernorm):
     again = variants(workspace)[1]
     assert {run.info.run_id for run in runs} == {run.info.run_id for run in again}
     for run in again:
-        assert 1 == len(client.get_metric_history(run.info.run_id, "mean/image_auroc"))
+        assert 1 == len(client.get_metric_history(run.info.run_id, "mean_image_auroc"))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ SETTINGS = (
     "gate.min_routing_accuracy=0",
     "gate.max_forgetting=1",
     "gate.max_false_alarm_rate=1",
+    "gate.min_detection_rate=0",
 )
 OPTIONS = tuple(word for setting in SETTINGS for word in ("--set", setting))
 ORDER = ("--order", "cloth,blue,metal")
@@ -82,7 +83,7 @@ def test_it_is_told_and_stays_aside_until_something_changes(refused, evernorm):
 def test_a_person_who_promotes_it_brings_it_back(refused, tmp_path, evernorm):
     """The version that was refused is champion, and then the bank of all classes."""
     workspace = shutil.copytree(refused[0], tmp_path / "workspace", symlinks=True)
-    done = evernorm("promote", "2", "--reason", "wrongly sorted", "--workspace", workspace)
+    done = evernorm("promote", "2", "--reason", "wrongly sorted", "--workspace", workspace, "--yes")
     assert "champion: version 3 → 2\n" in done.stdout
     assert "set aside" not in evernorm("status", "--workspace", workspace).stdout
     champion = client_of(workspace).get_model_version_by_alias(MODEL, "champion")

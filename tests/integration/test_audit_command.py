@@ -13,6 +13,8 @@ from flows.commands.audit import audit_version
 from tasks.audit.records import md5
 from tasks.audit.report import Report
 from tasks.audit.walk import audit
+from tasks.tracking.server import note
+from tasks.workspace.workspace import Workspace
 from tests.helpers.audits import IMAGE, kept, located, moved
 from tests.helpers.workspaces import dvc
 
@@ -39,6 +41,7 @@ def test_mlflow_that_does_not_answer_or_is_damaged_is_out_of_reach(changeable, m
     """Neither is a finding, and neither a traceback."""
     (changeable / "mlflow.db").write_bytes(b"SQLite format 3\x00" + os.urandom(5000))
     assert ["MLflow"] == [each.place for each in audit(changeable).unchecked]
+    note(Workspace.open(changeable), "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     report = audit(changeable)
@@ -133,6 +136,9 @@ def test_the_command_says_it_in_words_as_json_and_as_a_page(audited, evernorm, t
     assert lines[-1].startswith("clean: all is what the records say")
     parsed = Page(page.read_text())
     assert (1, 0) == (parsed.tags.count("svg"), parsed.tags.count("circle"))
+    for said in ("Figures", "Champion", "keeps all bounds", "weibull.false_alarm_rate", "image AUROC"):
+        assert said in parsed.text
+    assert "Images at fault" not in parsed.text
 
     image = audited / IMAGE
     with kept(image):
@@ -149,6 +155,7 @@ def test_the_command_says_it_in_words_as_json_and_as_a_page(audited, evernorm, t
     )
     parsed = Page(page.read_text())
     assert ("data/cloth/train/good/000.png" in parsed.text, 1) == (True, parsed.tags.count("circle"))
+    assert "Images at fault" in parsed.text
     said = capsys.readouterr().out
     assert "\nworkspace\n  data/cloth/train/good/000.png: missing; expected md5 " in said
     assert said.splitlines()[-1].startswith("1 finding (")

@@ -11,7 +11,8 @@ import pytest
 from tests.helpers.warm import python
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "docs/learn.md")
+# The last one ends with a class that is forgotten.
+DOCUMENTS = ("README.md", "docs/threshold.md", "docs/serving.md", "docs/backup.md", "docs/learn.md")
 # Small, so that a block takes seconds.
 SMALL = (
     "features.image_size=64",
@@ -20,6 +21,7 @@ SMALL = (
     "gate.min_image_auroc=0",
     "gate.min_routing_accuracy=0",
     "gate.max_false_alarm_rate=1",
+    "gate.min_detection_rate=0",
 )
 _BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # What these do is the matter of targets and tests of their own.

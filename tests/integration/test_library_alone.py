@@ -62,6 +62,8 @@ import json
 from evernorm.serve import _load_pyfunc
 model = _load_pyfunc(sys.argv[2])
 (answer,) = model.predict({"image": [open(sys.argv[3], "rb").read()]})
+assert answer["map"] is None
+(answer,) = model.predict({"image": [open(sys.argv[3], "rb").read()]}, {"map": "full"})
 answer["map"] = [len(answer["map"]), len(answer["map"][0])]
 print(json.dumps(answer))
 """

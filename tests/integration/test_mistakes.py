@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from evernorm.params.groups import Params
+from tasks.workspace.workspace import Workspace
+
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
@@ -46,6 +49,8 @@ def unprivileged() -> tuple[str, ...]:
         (("learn", "--data", "photos", "--workspace", "closed/new"), "closed/new"),
         (("watch", "--once", "--inbox", "photos", "--workspace", "workspace"), "workspace cannot be written"),
         (("promote", "1", "--reason", "x", "--workspace", "workspace"), "workspace cannot be written"),
+        (("rollback", "--reason", "x", "--workspace", "workspace"), "workspace cannot be written"),
+        (("move-tracking", "--workspace", "workspace"), "workspace cannot be written"),
         (("forget", "cloth", "--reason", "x", "--workspace", "workspace"), "workspace cannot be written"),
     ],
 )
@@ -71,10 +76,29 @@ def test_a_stage_that_fails_is_told_in_a_sentence_and_the_rest_stays(tmp_path, e
     images = sorted((photos / "metal/train/good").glob("*.png"))
     for image in images[1:]:
         shutil.copyfile(images[0], image)
-    arguments = ("learn", "--data", photos, "--workspace", tmp_path / "w", *small)
-    done = evernorm(*arguments, check=False)
+    arguments = ("learn", "--data", photos, "--workspace", tmp_path / "w")
+    evernorm(*arguments, *small, "--order", "cloth")
+    done = evernorm(*arguments, "--set", "gate.max_forgetting=0.5", check=False)
     assert done.returncode == 1
     assert "weibull@metal failed" in done.stderr
+    assert "params.yaml is as it was before" in done.stderr
+    assert Params().gate.max_forgetting == Workspace.open(tmp_path / "w").params.gate.max_forgetting
     assert 1 == done.stderr.count("copies of one another")  # not by the stage too
     assert "Traceback" not in done.stderr
     assert "cloth" in evernorm("status", "--workspace", tmp_path / "w").stdout
+
+
+def test_a_full_disk_is_told_in_a_sentence(tmp_path, evernorm, small, draw_photos):
+    """Not by the packages that hit it first."""
+    photos, disk = draw_photos(tmp_path / "photos"), tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        done = evernorm("learn", "--data", photos, "--workspace", disk / "w", *small, check=False)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert 1 == done.returncode
+    assert "No space left on device; make room on the disk" in done.stderr
+    assert 1 == len(done.stderr.splitlines())

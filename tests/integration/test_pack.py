@@ -41,12 +41,12 @@ def test_a_class_is_delivered_into_a_directory(evernorm, photos, inbox, tmp_path
     (photos / "cloth/notes.txt").write_text("mine")
     said = evernorm("pack", photos / "cloth", inbox.place).stdout
     assert said.startswith("cloth: 21 files, ")
-    assert said.endswith(f" are in {inbox.place}; 0 of them were there already\n")
+    assert said.endswith(f" in {inbox.place}; 0 there already\n")
     (delivery,), refusals = look(inbox)
     assert not refusals
     assert not fetch(inbox, delivery, tmp_path / "taken" / "cloth")
     assert validate(tmp_path / "taken", ["cloth"]) == validate(photos, ["cloth"])
-    assert "21 of them were there already" in evernorm("pack", photos / "cloth", inbox.place).stdout
+    assert "21 there already" in evernorm("pack", photos / "cloth", inbox.place).stdout
     assert ([delivery], []) == look(inbox)
 
 
@@ -56,7 +56,7 @@ def test_a_class_is_delivered_to_s3(evernorm, s3, photos, monkeypatch):
         monkeypatch.setenv(name, value)
     storage = open_storage(f"s3://inbox-{uuid.uuid4().hex}")
     s3.client().create_bucket(Bucket=storage.bucket)
-    assert f"are in {storage.place}; 0" in evernorm("pack", photos / "cloth", storage.place).stdout
+    assert f" in {storage.place}; 0 there" in evernorm("pack", photos / "cloth", storage.place).stdout
     assert ["cloth"] == [delivery.name for delivery in look(storage)[0]]
     failed = evernorm(
         "pack", photos / "cloth", storage.place, check=False, env={"AWS_SECRET_ACCESS_KEY": "not-the-secret"}
@@ -93,6 +93,49 @@ def test_a_class_is_delivered_again_with_other_files(photos, inbox):
     assert packed.manifest == after.manifest != before.manifest
     assert before.arrived < after.arrived
     assert not (inbox.root / "cloth/train/good/009.png").exists()
+
+
+def test_a_delivery_that_replaces_another_says_so_first(evernorm, photos, inbox):
+    """How much stays, comes and goes; with --add nothing goes, and one image is enough."""
+    pack(photos / "cloth", inbox.place)
+    (photos / "cloth/train/good/000.png").unlink()
+    said = evernorm("pack", photos / "cloth", inbox.place).stdout
+    replaces = "cloth: replaces the delivery of 21 files that is there: 0 files new, 20 as before, 1 removed"
+    assert replaces == said.splitlines()[0]
+    one = photos / "more/cloth/train/good/a.png"
+    one.parent.mkdir(parents=True)
+    Image.new("RGB", (64, 64), "red").save(one)
+    said = evernorm("pack", photos / "more/cloth", inbox.place, "--add").stdout
+    assert (
+        "cloth: adds to the delivery of 20 files that is there: 1 file new, 20 as before, 0 removed"
+        == said.splitlines()[0]
+    )
+    (delivery,), refusals = look(inbox)
+    assert (21, []) == (len(delivery.manifest.files), refusals)
+    assert (inbox.root / "cloth/train/good/a.png").read_bytes() == one.read_bytes()
+    before = files_in(inbox.root)
+    said = evernorm("pack", photos / "more/cloth", inbox.place, "--add").stdout
+    assert (1, before) == (len(said.splitlines()), files_in(inbox.root))
+
+
+def test_what_cannot_be_added_is_refused_and_nothing_is_sent(photos, inbox):
+    """To nothing, under the name of another file, to a delivery that is damaged."""
+    with pytest.raises(DataError, match=r"no delivery of cloth to add to"):
+        pack(photos / "cloth", inbox.place, add=True)
+    assert not files_in(inbox.root)
+    pack(photos / "cloth", inbox.place)
+    before = files_in(inbox.root)
+    Image.new("RGB", (64, 64), "red").save(photos / "cloth/train/good/000.png")
+    with pytest.raises(DataError) as refused:
+        pack(photos / "cloth", inbox.place, add=True)
+    assert ("train/good/000.png",) == tuple(refused.value.faults)
+    assert before == files_in(inbox.root)
+    (photos / "more/cloth/train/good").mkdir(parents=True)
+    shutil.move(photos / "cloth/train/good/000.png", photos / "more/cloth/train/good/a.png")
+    (inbox.root / "cloth/train/good/001.png").unlink()
+    with pytest.raises(DataError, match="damaged"):
+        pack(photos / "more/cloth", inbox.place, add=True)
+    assert not (inbox.root / "cloth/train/good/a.png").exists()
 
 
 def test_a_delivery_that_was_cut_short_is_not_taken_and_goes_on(photos, inbox, monkeypatch):

@@ -1,5 +1,6 @@
 """`evernorm predict`: files, folders, and paths that come on standard input."""
 
+import hashlib
 import io
 import json
 import os
@@ -8,10 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
+from PIL import Image
+from pydantic import TypeAdapter
 
 from evernorm.errors import DataError, ParamsError
+from flows.commands.answers import Answer, Unreadable
 from flows.commands.predict import predict_images
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -55,18 +62,39 @@ def test_a_folder_is_all_its_images_in_order(judged, folder, tmp_path):
     ]
 
 
-def test_a_folder_without_images_and_a_file_that_is_none_are_refused(judged, folder, tmp_path):
-    """All at once, before anything is judged; in lines the fault stands in the place of the answer."""
+def test_a_folder_without_images_is_refused_and_a_file_that_is_none_ends_nothing(judged, folder, tmp_path):
+    """Its fault stands in the place of its answer, in a table, JSON or lines; the status tells of it."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no images in these folders") as told:
         judged(folder, tmp_path / "empty")
     assert (str(tmp_path / "empty"),) == told.value.faults
     (folder / "a/b.png").write_bytes(b"none")
-    with pytest.raises(DataError, match="1 of 4 images cannot be read"):
-        judged(folder, as_json=True)
     answers = [json.loads(line) for line in judged(folder, as_lines=True).splitlines()]
     assert [False, True, False, False] == ["error" in answer for answer in answers]
     assert str(folder / "a/b.png") in answers[1]["error"]
+    assert answers == json.loads(judged(folder, as_json=True))
+    table = judged(folder)
+    assert "cannot be read" in table
+    assert all(answer["image"] in table for answer in answers)  # no name is cut where there is no terminal
+
+
+def test_an_answer_says_what_it_was_decided_on(judged, learned, tmp_path):
+    """Score beside threshold, the bytes and the place of the defect; every line keeps the schema file, which is the model's."""
+    schema = json.loads((ROOT / "docs/answer.schema.json").read_text())
+    assert schema == TypeAdapter(Answer | Unreadable).json_schema(by_alias=True)
+    defective = learned[1] / "metal/test/scratch/000.png"
+    (tmp_path / "none.png").write_bytes(b"none")
+    lines = judged(defective, tmp_path / "none.png", as_lines=True, out=tmp_path / "maps").splitlines()
+    for line in lines:
+        jsonschema.validate(json.loads(line), schema)
+    answer = json.loads(lines[0])
+    assert hashlib.sha256(defective.read_bytes()).hexdigest() == answer["sha256"]
+    assert answer["anomalous"] is (answer["score"] > answer["threshold"]) is True
+    assert (answer["map_max"] > answer["map_threshold"]) is (answer["region"] is not None)
+    assert (None, None) == (answer["model"], answer["version"])  # a bank that was named
+    with Image.open(answer["picture"]) as picture:
+        assert 512 == picture.width
+        assert picture.height > 256  # words above, a legend below
 
 
 def test_paths_on_standard_input_are_answered_line_by_line(judged, learned, tmp_path, monkeypatch):

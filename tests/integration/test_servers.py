@@ -1,6 +1,7 @@
 """Everything on real servers: inbox and DVC remote on S3, MLflow over PostgreSQL, a schedule on Prefect."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,33 @@ def test_what_is_away_for_good_is_told_and_the_next_run_goes_on(factory, evernor
     done = evernorm("watch", "--once", "--workspace", workspace)
     assert "Learned blue: continual-bank version 3 is champion" in done.stdout
     assert "up to date" in done.stderr
+
+
+def test_the_champion_judges_where_mlflow_is_away(factory, evernorm, mlflow_server):
+    """From a checked copy, which says its age; damaged or missing, it judges nothing."""
+    workspace, photos = factory
+    arguments = ("predict", photos / "cloth/test/good/000.png", "--workspace", workspace, "--json")
+    shutil.rmtree(workspace / ".evernorm/champion", ignore_errors=True)
+    before = evernorm(*arguments)
+    assert "" == before.stderr
+    copies = workspace / ".evernorm/champion"
+    mlflow_server.stop()
+    try:
+        done = evernorm(*arguments)
+        assert before.stdout == done.stdout
+        assert "MLflow is out of reach: continual-bank version 3 judges, as fetched at 20" in done.stderr
+        bank = next(copies.rglob("bank.json"))
+        content = bank.read_bytes()
+        bank.write_bytes(content + b" ")
+        assert "is damaged; delete it" in evernorm(*arguments, check=False).stderr
+        shutil.rmtree(copies)
+        assert "is out of reach" in evernorm(*arguments, check=False).stderr
+        status = evernorm("status", "--workspace", workspace).stdout
+        assert "champion: not known, as MLflow at" in status
+        refused = evernorm("status", "--workspace", workspace, env={"MLFLOW_TRACKING_URI": ""}, check=False)
+        assert f"set MLFLOW_TRACKING_URI={mlflow_server.url}" in refused.stderr
+    finally:
+        mlflow_server.start()
 
 
 def test_no_secret_is_in_git_config_logs_runs_or_tags(factory, s3, mlflow_server):

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from evernorm.data.image import read_image
+from evernorm.params.model import default_params
 from tasks.inbox.delivery import pack
 from tasks.workspace.workspace import Workspace
 from tests.helpers.workspaces import changes, dvc, git, kill_at, lock
@@ -70,7 +71,7 @@ def watched(tmp_path_factory, evernorm, draw_photos, small, open_gate):
     (inbox / "blue/train/good/000.png").write_bytes(b"not what was packed")
     workspace = with_remote(folder / "workspace")
     arguments = ("watch", "--once", "--workspace", workspace, "--inbox", inbox)
-    return workspace, inbox, photos, evernorm(*arguments, *small, *open_gate)
+    return workspace, inbox, photos, evernorm(*arguments, *small, *open_gate, check=False)
 
 
 @pytest.fixture
@@ -100,15 +101,16 @@ def test_what_is_whole_is_learned_in_order_of_arrival(watched):
 
 
 def test_what_is_not_whole_is_left_and_told(watched, prefect_server):
-    """Each with all its faults: on standard error, in MLflow, and as an artifact in Prefect."""
+    """Each with all its faults: on standard error, in MLflow, and as an artifact in Prefect; the status tells cron."""
     workspace, inbox, _, done = watched
+    assert 3 == done.returncode
     told = ("half is left in the inbox", "no manifest.json yet", "blue/train/good/000.png")
     report = [
         run for run in client(workspace).search_runs(["1"]) if run.data.tags["evernorm.kind"] == "inbox"
     ]
     text = client(workspace).download_artifacts(report[0].info.run_id, "inbox.md")
     artifacts = httpx.post(f"{prefect_server}/artifacts/filter", json={}).json()
-    shown = next(each["data"] for each in artifacts if each["key"] == "inbox")
+    shown = next(each["data"] for each in artifacts if each["key"] == "refusals")
     for said in (done.stderr, Path(text).read_text(), shown):
         assert "half" in said
         assert all(fault in said for fault in told[1:])
@@ -120,7 +122,7 @@ def test_a_second_look_changes_nothing(watched, evernorm):
     """No run, version or commit twice."""
     workspace, _, _, _ = watched
     before = state(workspace)
-    evernorm("watch", "--once", "--workspace", workspace)
+    assert 3 == evernorm("watch", "--once", "--workspace", workspace, check=False).returncode
     assert before == state(workspace)
 
 
@@ -134,6 +136,9 @@ def test_new_images_of_a_known_class_are_an_update(copy, evernorm):
     done = evernorm("watch", "--once", "--workspace", workspace, "--inbox", inbox)
     after = state(workspace)
     assert "Updated metal: continual-bank version 3 is champion" in done.stdout
+    replaced = "its 17 images are replaced by 18: 1 new, 17 as before, 0 removed"
+    assert f"metal: {replaced}" in done.stderr  # before it is learned
+    assert f"  {replaced}\n" in done.stdout
     assert ["Update metal, version 3", *before["commits"]] == after["commits"]
     assert (["1", "2", "3"], ["1", "2", "3"]) == (after["versions"], after["champions"])
     changed = {
@@ -171,7 +176,8 @@ def test_a_class_that_cannot_be_learned_leaves_no_trace_and_is_not_tried_again(c
     before = state(workspace)
     pack(photos / "alike", str(inbox))
     for _ in range(2):
-        done = evernorm("watch", "--once", "--workspace", workspace, "--inbox", inbox)
+        done = evernorm("watch", "--once", "--workspace", workspace, "--inbox", inbox, check=False)
+        assert 3 == done.returncode
         assert "alike is left in the inbox" in done.stderr
         assert "copies of one another" in done.stderr
         after = state(workspace)
@@ -182,7 +188,7 @@ def test_a_class_that_cannot_be_learned_leaves_no_trace_and_is_not_tried_again(c
         assert "alike" not in (workspace / "params.yaml").read_text()
     assert "[1/1]" not in done.stderr
     pack(photos / "blue", str(inbox))
-    assert "Learned blue" in evernorm("watch", "--once", "--workspace", workspace).stdout
+    assert "Learned blue" in evernorm("watch", "--once", "--workspace", workspace, check=False).stdout
 
 
 def test_a_class_that_fails_after_a_parameter_was_changed_is_given_up_and_the_others_stand(copy, evernorm):
@@ -194,7 +200,8 @@ def test_a_class_that_fails_after_a_parameter_was_changed_is_given_up_and_the_ot
         shutil.copyfile(images[0], image)
     pack(photos / "alike", str(inbox))
     arguments = ("watch", "--once", "--workspace", workspace, "--inbox", inbox)
-    done = evernorm(*arguments, "--set", "patchcore_cl.knowledge.budget=120")
+    done = evernorm(*arguments, "--set", "patchcore_cl.knowledge.budget=120", check=False)
+    assert 3 == done.returncode
     assert "alike is left in the inbox" in done.stderr
     found = state(workspace)
     assert not any("alike" in stage for stage in found["lock"])
@@ -239,16 +246,30 @@ def test_a_person_may_roll_back_and_promote_and_read_what_happened(copy, evernor
     """A version taken back is not promoted again by itself; every change is on record with its reason."""
     workspace, _, photos = copy
     options = ("--workspace", workspace, "--reason")
-    assert "champion: version 2 → 1" in evernorm("rollback", *options, "too many\nalarms").stdout
-    done = evernorm("rollback", *options, "further", check=False)
+    done = evernorm("rollback", *options, "too many\nalarms", check=False)
+    assert "no longer served: cloth\n" in done.stdout
+    assert (1, True) == (done.returncode, "nothing was changed; say --yes" in done.stderr)
+    assert ["1", "2"] == state(workspace)["champions"]
+    done = evernorm("rollback", *options, "too many\nalarms", "--yes")
+    assert "champion: version 2 → 1" in done.stdout
+    served = {
+        line.split()[0]: line.split()[1]
+        for line in evernorm("status", "--workspace", workspace).stdout.splitlines()
+        if line.split() and line.split()[0] in {"cloth", "metal"}
+    }
+    assert {"metal": "yes", "cloth": "no"} == served
+    done = evernorm("rollback", *options, "further", "--yes", check=False)
     assert (1, True) == (done.returncode, "no champion before version 1" in done.stderr)
     done = evernorm("learn", "--data", photos, "--workspace", workspace, "--order", "metal,cloth")
     assert "version 2 candidate: taken back by" in done.stderr
-    assert "champion: version 1" in evernorm("status", "--workspace", workspace).stdout
-    assert "champion: version 1 → 2" in evernorm("promote", 2, *options, "it was the lamp").stdout
+    assert "champion: version 1, serves metal\n" in evernorm("status", "--workspace", workspace).stdout
+    done = evernorm("promote", 2, *options, "it was the lamp", "--yes")
+    assert "served from then on: cloth\n" in done.stdout
+    assert "champion: version 1 → 2" in done.stdout
     assert "version 2 is champion already" in evernorm("promote", 2, *options, "again").stdout
     done = evernorm("promote", 9, *options, "no such version", check=False)
-    assert (1, False) == (done.returncode, "Traceback" in done.stderr)
+    assert 1 == done.returncode
+    assert "evernorm: continual-bank has no version 9; it has 1, 2\n" == done.stderr
     said = evernorm("history", "--workspace", workspace).stdout
     assert all(word in said for word in ("rollback", "2 → 1", "too many alarms", "1 → 2", "it was the lamp"))
     said = evernorm("history", "cloth", "--workspace", workspace).stdout
@@ -268,6 +289,7 @@ def test_an_inbox_that_is_none_is_told_in_a_sentence(tmp_path, evernorm):
         assert (1, "") == (done.returncode, done.stdout)
         assert said in done.stderr
         assert "Traceback" not in done.stderr
+    assert default_params() == Workspace.open(tmp_path / "w").params  # an inbox that never worked is not kept
     environment = {"PREFECT_API_URL": ""}
     named = ("watch", "--inbox", tmp_path / "inbox", "--workspace", tmp_path / "w")
     done = evernorm(*named, env=environment, check=False)

@@ -58,19 +58,34 @@ def test_a_stream_without_test_images_has_pictures_too(tmp_path):
     assert 3 == len(list(tmp_path.iterdir()))
 
 
-def test_the_overlay_puts_image_and_heat_side_by_side(tmp_path):
-    """Cold regions stay grey, hot ones turn red to yellow."""
+def test_the_overlay_puts_image_and_heat_side_by_side_between_words_and_legend(tmp_path):
+    """Cold regions stay grey, hot ones turn red to yellow, and what is above the threshold has an edge."""
     from evernorm.data.image import read_image
     from evernorm.overlay import save_overlay
 
-    image = np.full((10, 20, 3), 100, np.uint8)
-    spot = np.zeros((10, 20), np.float32)
-    spot[:, 10:] = 9
-    save_overlay(tmp_path / "o.png", image, spot, threshold=3.0)
+    image = np.full((300, 600, 3), 100, np.uint8)
+    spot = np.zeros((300, 600), np.float32)
+    spot[:, 300:] = 9
+    save_overlay(tmp_path / "o.png", image, spot, 3.0, ["cloth · DEFECTIVE"])
     picture = read_image(tmp_path / "o.png")
-    assert (10, 40, 3) == picture.shape
-    assert [100, 100, 100] == picture[5, 25].tolist()
-    red, green, blue = picture[5, 39].tolist()
+    assert 1200 == picture.shape[1]
+    top = int(np.flatnonzero((picture[:, 5] == 100).all(axis=1))[0])
+    assert 0 < top < 60  # the words
+    assert [100, 100, 100] == picture[top + 150, 605].tolist()
+    red, green, blue = picture[top + 150, 1190].tolist()
     assert red > 180
     assert green > 180
     assert blue < 60
+    assert [0, 255, 255] in picture[top + 150, 895:905].tolist()
+    assert picture.shape[0] > top + 300 + 8  # the legend
+
+
+def test_an_overlay_is_bounded_unless_it_is_asked_for_in_full(tmp_path):
+    """And the words on a small one can be read."""
+    from evernorm.data.image import read_image
+    from evernorm.overlay import save_overlay
+
+    for side, longest, width in ((3000, 2000, 2000), (1100, None, 2200), (40, 2000, 512)):
+        image, spot = np.zeros((side // 2, side, 3), np.uint8), np.zeros((side // 2, side), np.float32)
+        save_overlay(tmp_path / "o.png", image, spot, 3.0, ["cloth"], longest)
+        assert width == read_image(tmp_path / "o.png").shape[1]

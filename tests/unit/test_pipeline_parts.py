@@ -1,5 +1,7 @@
 """The floor of tasks: gate, workspace, summary parts; what the end-to-end tests do not reach."""
 
+import base64
+import io
 import json
 import subprocess
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from ruamel.yaml import YAML
 
 from evernorm.errors import ParamsError, PipelineError, RegistryError
@@ -158,16 +161,21 @@ def test_a_machine_without_a_git_identity_can_commit(tmp_path, monkeypatch):
     assert "Me" == workspace.git("log", "-1", "--format=%an")
 
 
-def test_what_cannot_be_served_is_listed():
-    """Bytes that are no image, text that is no base64, arrays of a wrong shape: all named at once."""
-    from evernorm.errors import DataError
+def test_what_cannot_be_served_has_its_fault_in_the_place_of_its_answer():
+    """Bytes that are no image, text that is no base64, no text at all; a map that nobody can send."""
     from evernorm.serve import ServedBank
 
-    images = [b"no image", "%%%", np.zeros((4, 4), np.uint8), np.full((4, 4, 3), 300), [[1], [1, 2]]]
-    with pytest.raises(DataError) as caught:
-        ServedBank(SimpleNamespace(profiles=[])).predict({"image": images})
-    assert 5 == len(caught.value.faults)
-    assert "image 3: an array of shape (4, 4, 3)" in str(caught.value)
+    served = ServedBank(SimpleNamespace(profiles=[], predict=lambda images: []), "abc")
+    answers = served.predict({"image": [b"no image", "%%%", 3]})
+    assert ["abc"] * 3 == [each["bank"] for each in answers]
+    said = ("not an image", "text that is not base64", "a int; expected an image file as base64 text")
+    for answer, fault in zip(answers, said, strict=True):
+        assert fault in answer["error"]
+        assert {None} == {value for key, value in answer.items() if key not in {"bank", "error"}}
+    encoded = io.BytesIO()
+    Image.new("RGB", (64, 64), "grey").save(encoded, "PNG")
+    (answer,) = served.predict(base64.b64encode(encoded.getvalue()).decode(), {"map": "big"})
+    assert "map 'big': expected none, png, full" == answer["error"]
 
 
 def test_lineage_names_what_determines_a_result_and_no_more(tmp_path):

@@ -10,7 +10,14 @@ import pytest
 
 from evernorm.errors import PipelineError, RegistryError
 from evernorm.params.groups import GateParams, Unmeasured
-from tasks.tracking.gate import line_of_champions, promote, refusals, roll_back, unmeasured
+from tasks.tracking.exchange import line_of_champions
+from tasks.tracking.figures import unmeasured, weak
+from tasks.tracking.gate import (
+    Decision,
+    promote,
+    refusals,
+    roll_back,
+)
 from tasks.tracking.ownership import Registry, claim, registry_of
 from tasks.tracking.promotions import (
     Champion,
@@ -22,7 +29,8 @@ from tasks.tracking.promotions import (
     standing,
 )
 from tasks.tracking.registry import CHAMPION
-from tasks.tracking.runs import connected, experiment_of
+from tasks.tracking.runs import experiment_of
+from tasks.tracking.server import connected
 from tasks.workspace.workspace import Workspace
 
 # Waits until the other is ready too, then promotes the version it is given against the champion it saw.
@@ -68,6 +76,10 @@ def metrics(**changes):
             ["image AUROC of b 0.400 is below 0.6", "false-alarm rate of b 0.500 is above 0.3"],
         ),
         ({"routing_accuracy": 0.5}, ["routing accuracy 0.500 is below 0.95"]),
+        (
+            {"per_class": {"b": {"image_auroc": 0.9, "false_alarm_rate": 0.0, "detection_rate": 0.01}}},
+            ["detection rate of b 0.010 is below 0.05"],
+        ),
         ({"routing_accuracy": None, "per_class": {"b": UNKNOWN}}, []),
     ],
 )
@@ -91,6 +103,22 @@ def test_what_nobody_measured_is_told_and_refused_where_that_is_asked_for():
     assert [] == refusals(found, ["both"], refuse)
     (told,) = refusals(found, ["none", "both", "good"], refuse)
     assert "gate.unmeasured refuses none, good" in told
+
+
+def test_a_class_that_finds_little_is_told_of_without_a_refusal():
+    """Also an old one; what nobody measured is none of them."""
+    figures = {"image_auroc": 0.9, "false_alarm_rate": 0.0}
+    found = metrics(
+        per_class={
+            "some": {**figures, "detection_rate": 0.2},
+            "most": {**figures, "detection_rate": 0.9},
+            "none": UNKNOWN,
+        }
+    )
+    assert {"some": 0.2} == weak(found)
+    assert [] == refusals(found, ["some", "most", "none"], GateParams())
+    decision = Decision("bank", "1", "champion", (), unmeasured(found), weak(found), {})
+    assert "finds little: some (20% of defects); not measured: none (no test images)" == decision.remarks
 
 
 @pytest.fixture
@@ -162,7 +190,9 @@ def test_every_change_can_be_read_back(registry):
     assert "@" in second.by
     assert first.at <= second.at
     shown = registry.client.get_model_version(registry.log, "2")
-    assert "promote: 1 → 3, the customer asked" == shown.description
+    assert shown.description.startswith("**promote**: version 1 → 3\n\nthe customer asked\n\n")
+    assert second.by in shown.description
+    assert not [tag for tag in shown.tags.values() if tag.startswith("{")]
     assert ("1", "3") == (shown.tags["before"], shown.tags["after"])
 
 

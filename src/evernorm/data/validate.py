@@ -14,6 +14,7 @@ from evernorm.data.readers import Auto, ClassListing, Item, make_record, read_cl
 from evernorm.errors import DataError
 from evernorm.files import PLAIN_NAME, is_plain_name
 from evernorm.params.groups import DataParams
+from evernorm.words import counted
 
 MIN_SIDE = 32
 MIN_TRAIN = 5  # calibration fits a tail to held-out training images
@@ -49,6 +50,7 @@ def validate(
     *,
     params: DataParams | None = None,
     drop_faulty: bool = False,
+    least: int = MIN_TRAIN,
     warn: Callable[[str, str], None] | None = None,
 ) -> dict[str, Manifest]:
     """Check classes whole and give their manifests.
@@ -63,6 +65,7 @@ def validate(
         params: How images are read.
         drop_faulty: Leave out images that are at fault, or whose masks are, and note them in the manifest. What fits
             no place of the layout, and what is wrong with a class as a whole, is refused all the same.
+        least: Training images that a class needs; 0 for what is to be added to others.
         warn: Called with (class, sentence) for what is odd with a class and no fault.
 
     Returns:
@@ -88,7 +91,7 @@ def validate(
                 examined = _examine_class(root, listing, bit_depth, pool, advance, drop_faulty)
                 kept = [each for each in examined if not (drop_faulty and each.faults)]
                 faults += [*listing.faults, *(fault for each in kept for fault in each.faults)]
-                faults += _too_few(listing, kept, dropped=len(examined) - len(kept))
+                faults += _too_few(listing, kept, least, dropped=len(examined) - len(kept))
                 if not faults:
                     manifests[name] = _manifest(listing, examined, kept, bit_depth)
                 if warn is not None and (odd := _narrow(name, kept)):
@@ -141,13 +144,13 @@ def _examine_class(
     return examined
 
 
-def _too_few(listing: ClassListing, kept: list[_Examined], dropped: int) -> list[str]:
+def _too_few(listing: ClassListing, kept: list[_Examined], least: int, dropped: int) -> list[str]:
     normals = sum(each.item.split == "train" and each.item.label == "good" for each in kept)
-    if normals >= MIN_TRAIN:
+    if normals >= least:
         return []
-    what = f"{normals} training images" if normals else "no training images"
+    what = counted(normals, "training image") if normals else "no training images"
     where = f"without the {dropped} that are at fault" if dropped else f"in the {listing.format} layout"
-    return [f"{listing.display}: {what} {where}; add normal ones, {MIN_TRAIN} at least"]
+    return [f"{listing.display}: {what} {where}; add normal ones, {least} at least"]
 
 
 def _manifest(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from evernorm.calibration.weibull import Reading
 from evernorm.data.profile import Profile
 from evernorm.errors import StateError
-from evernorm.maps import anomaly_map
+from evernorm.maps import anomaly_map, region_of
 from evernorm.methods.learner import ClassState, Learner, Traits
 from evernorm.types import Arrays, Doubles, Flags, Floats, Image, Indices
 
@@ -31,6 +31,7 @@ class Prediction:
             does not ask.
         unknown: Whether the image shows no class that the bank knows.
         score: Standardised anomaly score: standard deviations above the class's normal images.
+        threshold: The score beyond which an image of the class is called anomalous.
         probability: Outlier probability in [0, 1], from the Weibull tail.
         p_value: How often a normal image of the class scores at least this high.
         anomalous: The decision at the false-alarm rate the bank was calibrated for.
@@ -43,6 +44,7 @@ class Prediction:
     routed_class: str | None
     unknown: bool
     score: float
+    threshold: float
     probability: float
     p_value: float
     anomalous: bool
@@ -50,6 +52,13 @@ class Prediction:
     map_threshold: float | None
     display: str = ""
     warning: str | None = None
+
+    @property
+    def region(self) -> tuple[int, int, int, int] | None:
+        """`maps.region_of` the map, at its threshold; None without a map."""
+        if self.map is None or self.map_threshold is None:
+            return None
+        return region_of(self.map, self.map_threshold)
 
 
 @dataclass(frozen=True)
@@ -283,6 +292,7 @@ class Detector(ABC):
             routed_class=state.name if state is not None else None,
             unknown=unknown,
             score=figure(judged.score),
+            threshold=figure(judged.threshold),
             probability=figure(judged.probability),
             p_value=figure(judged.p_value),
             anomalous=bool(judged.anomalous[number]),

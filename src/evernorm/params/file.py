@@ -14,6 +14,7 @@ from evernorm.files import PLAIN_NAME, START, is_plain_name
 from evernorm.params.groups import Params
 from evernorm.params.model import params_model
 from evernorm.params.yaml12 import YAMLError, compose, construct, keys, load
+from evernorm.words import counted
 
 
 def load_params(path: Path) -> Params:
@@ -78,9 +79,7 @@ def parse_params(
     if isinstance(stream, Mapping):
         found += [f"{place}: {fault}" for fault in _stream_faults(stream)]
     if found or params is None:
-        raise ParamsError(
-            f"{len(found)} fault{'s' * (len(found) != 1)} in the parameters; nothing was changed", found
-        )
+        raise ParamsError(f"{counted(len(found), 'fault')} in the parameters; nothing was changed", found)
     return params
 
 
