@@ -42,14 +42,10 @@ class Reporter:
         self.console.print(f"      {took}{left}", style="dim", soft_wrap=True)
         self.log.info("%s%s", took, left)
         if decision is not None:
-            say = self.log.warning if decision.refused else self.log.info
-            say("%s version %s %s: %s", decision.model, decision.version, decision.alias, decision.remarks)
             remarks = f": {decision.remarks}" if decision.remarks else ""
-            self.console.print(
-                f"      {decision.model} version {decision.version} {decision.alias}{remarks}",
-                soft_wrap=True,
-                markup=False,
-            )
+            told = f"{decision.model} version {decision.version} {decision.alias}{remarks}"
+            (self.log.warning if decision.refused else self.log.info)(told)
+            self.console.print(f"      {told}", soft_wrap=True, markup=False)
             if decision.cure:
                 self.console.print(f"      {decision.cure}", soft_wrap=True, markup=False)
 

@@ -8,6 +8,7 @@ import pytest
 from evernorm.errors import PipelineError
 from evernorm.files import write_json
 from flows.commands.learn import learn_folder
+from flows.forget import show_forgotten
 from flows.watch import _learn
 from tasks.audit.working_tree import check_working_tree
 from tasks.faults import UnfitError
@@ -25,6 +26,8 @@ from tasks.inbox.arrivals import (
     resume,
 )
 from tasks.inbox.delivery import pack
+from tasks.tracking.gate import Decision
+from tasks.workspace.forget import Forgotten
 from tasks.workspace.workspace import Workspace
 
 
@@ -56,7 +59,7 @@ def taken(workspace, delivery):
     """Take a delivery in up to the learning."""
     assert [] == fetch_delivery.fn(workspace, delivery)
     manifest = check_delivery(workspace, delivery.name)
-    begun = begin(workspace, delivery)
+    begun = begin(workspace, delivery, manifest)
     place(workspace, begun, manifest)
     return begun
 
@@ -237,3 +240,15 @@ def test_a_class_whose_images_are_half_brought_in_is_told_by_name(inbox):
         PipelineError, match="metal: in the stream, but not learned; run `evernorm learn` again"
     ):
         refuse_unlearned(workspace)
+
+
+def test_what_was_forgotten_is_named_in_the_inbox_too(inbox, monkeypatch, capsys):
+    """Where its delivery lies, and that it is not taken in again by itself."""
+    workspace, deliver = inbox
+    place = deliver("metal")
+    taken(workspace, new(workspace)[0]["metal"])
+    monkeypatch.setattr("flows.forget.versions_that_know", lambda *_: [])
+    decision = Decision("continual-bank", "2", "champion", (), {}, {}, {})
+    for name, said in (("metal", True), ("cloth", False)):
+        show_forgotten(workspace, Forgotten(name, "sold", "2026-01-01"), decision)
+        assert said == (f"the inbox, {place}: delete it there" in capsys.readouterr().out)

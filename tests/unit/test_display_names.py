@@ -77,7 +77,7 @@ def test_a_delivery_carries_the_name(workspace, photos, tmp_path):
     assert (delivery.name, delivery.manifest.display, refusals) == (KEY, BLISTER, [])
     assert fetch_delivery.fn(workspace, delivery) == []
     manifest = check_delivery(workspace, KEY)
-    place(workspace, begin(workspace, delivery), manifest)
+    place(workspace, begin(workspace, delivery, manifest), manifest)
     assert workspace.params.order == (KEY,)
     assert workspace.display(KEY) == BLISTER
 
