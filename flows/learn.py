@@ -86,7 +86,8 @@ def learn_stream(root: Path, *, published: bool = True) -> tuple[dict[str, Learn
         if published:
             claim(workspace)
         learned, decision = learn_from(workspace, 0, published=published)
-        report(workspace, [decision] if decision else [])
+        if published:
+            report(workspace, [decision] if decision else [])
         return ended((learned, decision), decision.remarks if decision and decision.refused else "")
 
 

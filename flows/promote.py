@@ -14,8 +14,16 @@ from tasks.workspace.workspace import Workspace
 
 
 @flow(name="promote-version", flow_run_name="promote version {version}")
-def promote_version(root: Path, version: str, reason: str) -> tuple[Change | None, Decision | None]:
+def promote_version(
+    root: Path, version: str, reason: str, instead_of: str | None = None
+) -> tuple[Change | None, Decision | None]:
     """Make a version champion, whatever the gate said of it; what it knows is set aside no more.
+
+    Args:
+        root: The workspace.
+        version: Its number.
+        reason: Why.
+        instead_of: The champion in whose place it is put; refused where another stands. None: whichever it is.
 
     Returns:
         The change, None where it is champion already; and what became of the bank of all classes that were brought
@@ -24,7 +32,7 @@ def promote_version(root: Path, version: str, reason: str) -> tuple[Change | Non
     workspace = Workspace.open(root)
     with workspace.locked():
         claim(workspace)
-        change = promote(workspace, version, reason)
+        change = promote(workspace, version, reason, instead_of)
         back = bring_back(workspace, version)
         if len(learned := workspace.learned()) == len(workspace.params.order):
             return change, None
@@ -34,9 +42,15 @@ def promote_version(root: Path, version: str, reason: str) -> tuple[Change | Non
 
 
 @flow(name="roll-back", flow_run_name="roll back")
-def roll_back_champion(root: Path, reason: str) -> Change:
-    """Make the champion before the present one champion again."""
+def roll_back_champion(root: Path, reason: str, from_version: str | None = None) -> Change:
+    """Make the champion before the present one champion again.
+
+    Args:
+        root: The workspace.
+        reason: Why.
+        from_version: The champion that is to be left; refused where it is no longer the one. None: whichever it is.
+    """
     workspace = Workspace.open(root)
     with workspace.locked():
         claim(workspace)
-        return roll_back(workspace, reason, standing_champion(workspace))
+        return roll_back(workspace, reason, from_version or standing_champion(workspace))

@@ -12,27 +12,27 @@ from tasks.workspace.workspace import Workspace
 
 
 def report(workspace: Workspace, decisions: Sequence[Decision], refusals: Sequence[Refusal] = ()) -> None:
-    """Make both artifacts anew.
+    """Make both artifacts anew; each workspace on a server has its own.
 
     Args:
         workspace: The workspace.
         decisions: What the gate made of the versions of this run.
         refusals: What was left in the inbox.
     """
-    params, learned = workspace.params, workspace.learned()
-    if learned:
+    params, learned, whose = workspace.params, workspace.learned(), workspace.identity[:8]
+    if learned and workspace.paths.metrics(learned[-1]).is_file():
         metrics = read_json(workspace.paths.metrics(learned[-1]))
         display = {name: workspace.display(name) for name in metrics["classes"]}
         versions = [f"- {_told(each)}" for each in decisions] or ["- no new version"]
         text = "\n".join([f"# {params.method}", "", *versions, "", in_words(metrics, display)])
-        create_markdown_artifact(text, key="summary", description="The bank after the last run.")
+        create_markdown_artifact(text, key=f"summary-{whose}", description="The bank after the last run.")
     left = [str(each) for each in refusals]
     left += [f"{_told(each)}\n  {each.cure}" for each in decisions if each.refused]
     left += [f"{workspace.display(name)} is set aside: {why}" for name, why in params.set_aside.items()]
     # In a code block, as names come from whoever delivers and could be Markdown.
     text = "\n".join(["```text", *left, "```"]) if left else "Nothing was refused."
     create_markdown_artifact(
-        text, key="refusals", description="Deliveries, versions and classes that were refused."
+        text, key=f"refusals-{whose}", description="Deliveries, versions and classes that were refused."
     )
 
 

@@ -28,7 +28,8 @@ from tasks.inbox.inbox import Refusal
 from tasks.outcome import ended
 from tasks.stages.stage import result_params
 from tasks.tracking.gate import Decision
-from tasks.tracking.ownership import claim
+from tasks.tracking.ownership import claim, registry_of
+from tasks.tracking.registry import champion_of
 from tasks.tracking.runs import record_report
 from tasks.workspace.checks import check_machine
 from tasks.workspace.forget import refuse_unfinished
@@ -111,6 +112,10 @@ def watch_inbox(root: Path) -> tuple[list[Taken], list[Refusal]]:
             place(workspace, begun, manifest)
             _learn(workspace, begun, _first(workspace, begun), taken, refusals)
         decisions = [each.decision for each in taken if each.decision]
+        if not decisions and workspace.learned() and not _served(workspace):
+            # A new server knows no version of what is learned already.
+            _, decision = learn_from(workspace, 0)
+            decisions += [decision] if decision else []
         report(workspace, decisions, refusals)
         if refusals:
             told = "\n".join(map(str, refusals))
@@ -118,6 +123,11 @@ def watch_inbox(root: Path) -> tuple[list[Taken], list[Refusal]]:
     refused = [f"{each.name} is left in the inbox" for each in refusals]
     refused += [each.decision.remarks for each in taken if each.decision and each.refused]
     return ended((taken, refusals), "; ".join(refused))
+
+
+def _served(workspace: Workspace) -> bool:
+    with registry_of(workspace) as registry:
+        return champion_of(registry) is not None
 
 
 def _first(workspace: Workspace, begun: "Arriving") -> int:

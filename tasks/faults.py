@@ -57,7 +57,8 @@ class UnfitError(PipelineError):
 
 def without_secrets(text: str) -> str:
     """A text whose addresses carry no user and no password."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    text = re.sub(r"//[^/@\s]*@", "//", text)
+    return re.sub(r"(?i)([?&](?:password|passwd|pwd|token|secret|sig)[^=&\s]*=)[^&\s]*", r"\1***", text)
 
 
 def causes(error: BaseException) -> list[BaseException]:
@@ -119,10 +120,10 @@ def mlflow_faults(uri: str) -> Iterator[None]:
         if away or out_of_reach(error):
             raise PassingError(
                 without_secrets(f"MLflow at {uri} is out of reach; check MLFLOW_TRACKING_URI and run again")
-            ) from error
+            ) from None  # what is behind it names the address with its password, and a traceback goes to Prefect
         if isinstance(error, MlflowException) or of_a_server(error):
             said = str(error).partition("\n")[0]
-            raise RegistryError(without_secrets(f"MLflow at {uri} refuses: {said}")) from error
+            raise RegistryError(without_secrets(f"MLflow at {uri} refuses: {said}")) from None
         raise
 
 

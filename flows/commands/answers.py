@@ -105,12 +105,17 @@ class Judge:
         from evernorm.overlay import LONGEST, save_overlay
 
         answers: dict[int, Answer | Unreadable] = {}
-        arrays = {}
+        arrays, hashes = {}, {}
         for place, path in enumerate(paths):
             try:
-                arrays[place] = read_image(path, self.bit_depth)
+                array = read_image(path, self.bit_depth)
+                hashes[place] = sha256_file(path)
             except DataError as error:
                 answers[place] = Unreadable(image=str(path), error=error.message)
+            except FileNotFoundError:
+                answers[place] = Unreadable(image=str(path), error="it was removed while it was read")
+            else:
+                arrays[place] = array
         predictions = self.detector.predict(list(arrays.values())) if arrays else []
         for (place, array), prediction in zip(arrays.items(), predictions, strict=True):
             picture = self._picture(paths[place], self.number + place, prediction)
@@ -119,7 +124,7 @@ class Judge:
                 save_overlay(
                     picture, array, prediction.map, prediction.map_threshold, said(prediction), longest
                 )
-            answers[place] = self._answer(paths[place], prediction, picture)
+            answers[place] = self._answer(paths[place], hashes[place], prediction, picture)
         self.number += len(paths)
         return [answers[place] for place in range(len(paths))]
 
@@ -131,12 +136,12 @@ class Judge:
         self.taken.add(path.stem)
         return self.out / f"{name}.png" if self.out else None
 
-    def _answer(self, path: Path, prediction: "Prediction", picture: Path | None) -> Answer:
+    def _answer(self, path: Path, digest: str, prediction: "Prediction", picture: Path | None) -> Answer:
         known = not prediction.unknown
         model, version = self.model or (None, None)
         return Answer(
             image=str(path),
-            sha256=sha256_file(path),
+            sha256=digest,
             model=model,
             version=version,
             class_=prediction.routed_class,

@@ -15,7 +15,7 @@ from flows.commands.audit_words import checked_of, verdict_of
 if TYPE_CHECKING:
     from tasks.audit.report import Report
 
-_IMAGE = re.compile(r"data/[^\s,():]+/[^,():]+?\.(?:png|jpe?g|bmp|tiff?|webp|gif|ppm)", re.IGNORECASE)
+_IMAGE = re.compile(r"data/[^\s,():]+/[^,():]+?\.(?:png|jpe?g|bmp|tiff?|webp|gif|ppm|pgm)", re.IGNORECASE)
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>

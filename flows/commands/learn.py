@@ -127,9 +127,9 @@ def learn_workspace(root: Path, summary_file: Path | None, *, published: bool = 
         return
     workspace = Workspace.open(root)
     summary = summarise(workspace, [each.recorded for each in learned.values()], decision)
+    if summary_file is not None:
+        write_bytes(summary_file, (summary.model_dump_json(indent=2) + "\n").encode())
     show(summary, console)
     console.print()
     for line in pages_of(workspace):
         console.print(line, soft_wrap=True, markup=False)
-    if summary_file is not None:
-        write_bytes(summary_file, (summary.model_dump_json(indent=2) + "\n").encode())

@@ -33,8 +33,10 @@ def promote_in_workspace(root: Path, version: str, reason: str, *, yes: bool) ->
     from flows.promote import promote_version
     from tasks.tracking.exchange import promotion
 
-    _agree(workspace, lambda registry: promotion(registry, version), yes=yes)
-    change, decision = run_flow(lambda: promote_version(workspace.root, version, reason, return_state=True))
+    seen = _agree(workspace, lambda registry: promotion(registry, version), yes=yes).before
+    change, decision = run_flow(
+        lambda: promote_version(workspace.root, version, reason, seen, return_state=True)
+    )
     say(
         f"champion: version {change.before} → {version}"
         if change
@@ -54,8 +56,8 @@ def roll_back_in_workspace(root: Path, reason: str, *, yes: bool) -> None:
     from flows.promote import roll_back_champion
     from tasks.tracking.exchange import rollback
 
-    _agree(workspace, rollback, yes=yes)
-    change = run_flow(lambda: roll_back_champion(workspace.root, reason, return_state=True))
+    seen = _agree(workspace, rollback, yes=yes).before
+    change = run_flow(lambda: roll_back_champion(workspace.root, reason, seen, return_state=True))
     say(f"champion: version {change.before} → {change.after}")
 
 
@@ -70,7 +72,7 @@ def _opened(root: Path, reason: str) -> "tuple[Workspace, str]":
     return workspace, reason_line(reason)
 
 
-def _agree(workspace: "Workspace", look: "Callable[[Registry], Exchange]", *, yes: bool) -> None:
+def _agree(workspace: "Workspace", look: "Callable[[Registry], Exchange]", *, yes: bool) -> "Exchange":
     """Name the classes that are lost, gained, or known from other images then; ask whoever can be asked.
 
     Raises:
@@ -82,7 +84,7 @@ def _agree(workspace: "Workspace", look: "Callable[[Registry], Exchange]", *, ye
     with registry_of(workspace) as registry:
         exchange = look(registry)
     if not exchange.matters:
-        return
+        return exchange
     changes = {
         "no longer served": exchange.lost,
         "served from then on": exchange.gained,
@@ -95,9 +97,10 @@ def _agree(workspace: "Workspace", look: "Callable[[Registry], Exchange]", *, ye
     if exchange.lost:
         say("  images of a class that is not served are taken for another one, or for an unknown product")
     if yes:
-        return
+        return exchange
     if not sys.stdin.isatty():
         raise ParamsError("nothing was changed; say --yes if this is meant")
     if not typer.confirm("Go on?"):
         say("nothing was changed")
         raise typer.Exit(1)
+    return exchange

@@ -53,26 +53,28 @@ def show_status(root: Path) -> None:
         )
     for name, lacking in unmeasured(last).items():
         tell(name, f"not measured, {lacking}")
-    for name in served.data.keys() - set(learned):
+    for name in (served.data or {}).keys() - set(learned):
         tell(name, "served by the champion, but not in the bank as it was learned last")
     console.print(served.champion, markup=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
 class _Served:
-    """What the champion is, and DVC's hash of the images of each class that it knows; `data` is empty without one."""
+    """What the champion is, and DVC's hash of the images of each class that it knows; None where that is not known."""
 
     champion: str
-    data: dict[str, str]
+    data: dict[str, str] | None
 
-    def answer(self, name: str, data: str) -> str:
+    def answer(self, name: str, data: str | None) -> str:
+        if self.data is None:
+            return "?"
         if name not in self.data:
             return "no"
         return "yes" if self.data[name] == data else "other images"
 
 
 def _served(workspace: "Workspace") -> _Served:
-    from tasks.faults import PassingError
+    from evernorm.errors import EvernormError
     from tasks.tracking.ownership import ForeignError, registry_of
     from tasks.tracking.registry import champion_of, data_of
 
@@ -81,8 +83,8 @@ def _served(workspace: "Workspace") -> _Served:
             version = champion_of(registry)
     except ForeignError as error:
         return _Served(f"champion: none, as {error.message}", {})
-    except PassingError as error:
-        return _Served(f"champion: not known, as {error.message}", {})
+    except EvernormError as error:
+        return _Served(f"champion: not known, as {error.message}", None)
     if version is None:
         return _Served("champion: none", {})
     data = data_of(version)
@@ -111,7 +113,13 @@ def _table(workspace: "Workspace", learned: list[str], last: dict[str, Any], ser
         manifest = Manifest.load(workspace.paths.manifest(name))
         table.add_row(
             Text(manifest.display),
-            served.answer(name, data_hash(workspace.root, name)),
+            # Without its .dvc file a class is just being brought in.
+            served.answer(
+                name,
+                data_hash(workspace.root, name)
+                if (workspace.root / "data" / f"{name}.dvc").is_file()
+                else None,
+            ),
             str(len(manifest.train)),
             *figures,
             _figure(now["bytes"], 0),

@@ -41,7 +41,7 @@ def threshold_in_workspace(
     from tasks.workspace.workspace import Workspace
 
     workspace = Workspace.open(root)  # before Prefect is imported, which would make its home there
-    from tasks.tracking.thresholds import draw_trade_off, thresholds_of
+    from tasks.tracking.thresholds import draw_trade_off, refuse_one_for_all, thresholds_of
     from tasks.workspace.forget import reason_line
 
     name = workspace.key(name)
@@ -52,17 +52,23 @@ def threshold_in_workspace(
         raise ParamsError(
             "--reason goes with --rate or --default, and they with it: say why the threshold changes"
         )
-    there = thresholds_of(workspace, name, rate)
-    if setting and (rate if rate is not None else None) == (there.present if there.own else None):
-        say(f"{there.display} has that rate already; nothing was changed")
-        return
+    picture = picture or Path(f"threshold-{name}.png")
+    if picture.suffix.lower() != ".png":
+        raise ParamsError(f"--out {picture}: the picture is a PNG; name a file that ends with .png")
     if setting:
+        if name not in workspace.learned():
+            thresholds_of(workspace, name)  # says what is wrong
+        refuse_one_for_all(workspace)
+        # Committed: a run that was cut short has it in params.yaml only, and goes on.
+        if workspace.committed_params().own_rates.get(name) == rate:
+            say(f"{workspace.display(name)} has that rate already; nothing was changed")
+            return
         workspace.check_writable()
         line = reason_line(reason or "")
         from flows.threshold import set_threshold
 
         decision = run_flow(lambda: set_threshold(workspace.root, name, rate, line, return_state=True))
-        there = thresholds_of(workspace, name)
+    there = thresholds_of(workspace, name, rate)
     table_console().print(_table(there))
     measured = (
         "" if there.choices[0].found is not None else "; there are no test images to measure what is found"
@@ -71,7 +77,6 @@ def threshold_in_workspace(
         f"{counted(there.images, 'training image')}, each left out in turn: a rate below {1 / there.images:.1%} is an extrapolation"
         f"{measured}"
     )
-    picture = picture or Path(f"threshold-{name}.png")
     draw_trade_off(there, picture)
     say(f"drawn in {picture}")
     if setting:

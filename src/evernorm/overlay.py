@@ -45,7 +45,8 @@ def save_overlay(
     from PIL import Image as Pictures
 
     scale = min(1.0, (longest or np.inf) / max(2 * image.shape[1], image.shape[0]))
-    scale = max(scale, LEAST / (2 * image.shape[1]))
+    enlarged = min(LEAST / (2 * image.shape[1]), (longest or LONGEST) / image.shape[0])
+    scale = max(scale, enlarged)
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     left = Pictures.fromarray(image).resize(size, Pictures.Resampling.LANCZOS)
     spots = np.asarray(Pictures.fromarray(score_map).resize(size, Pictures.Resampling.BILINEAR))

@@ -1,7 +1,6 @@
 """The bank behind MLflow's pyfunc loader: plain rows in, plain rows out. Imports no MLflow."""
 
 import base64
-import binascii
 import io
 import math
 from collections.abc import Mapping
@@ -13,8 +12,7 @@ import numpy as np
 from evernorm.data.image import read_image
 from evernorm.data.profile import bit_depth_for
 from evernorm.errors import DataError
-from evernorm.files import sha256_file
-from evernorm.methods.bank import load_bank
+from evernorm.methods.bank import bank_digest, load_bank
 from evernorm.methods.detector import Detector, Prediction
 from evernorm.types import Floats, Image
 
@@ -25,7 +23,7 @@ _THRESHOLD_GREY = 128  # of a map as PNG: half of white is an alarm
 
 def _load_pyfunc(path: str) -> "ServedBank":
     """What MLflow calls (``loader_module: evernorm.serve``)."""
-    return ServedBank(load_bank(Path(path)), sha256_file(Path(path) / "bank.json"))
+    return ServedBank(load_bank(Path(path)), bank_digest(Path(path)))
 
 
 class ServedBank:
@@ -33,7 +31,7 @@ class ServedBank:
 
     Args:
         bank: What judges.
-        digest: SHA-256 of its ``bank.json``; tells in each answer which bank gave it.
+        digest: `bank_digest`; tells in each answer which bank gave it.
     """
 
     def __init__(self, bank: Detector, digest: str) -> None:
@@ -136,7 +134,7 @@ def _decode(value: Any, bit_depth: int | None) -> Image:
     if isinstance(value, str):
         try:
             value = base64.b64decode(value, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # also of letters that no base64 has
             raise DataError(f"text that is not base64 ({error})") from error
     if not isinstance(value, bytes | bytearray):
         raise DataError(f"a {type(value).__name__}; expected an image file as base64 text")

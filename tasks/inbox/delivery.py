@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
@@ -120,9 +120,20 @@ def _together(before: DeliveryManifest | None, own: DeliveryManifest, place: str
     there = {file.path: file for file in before.files}
     if clash := [file.path for file in own.files if there.get(file.path, file) != file]:
         raise DataError("other files of these names are in the delivery already; rename what is added", clash)
-    return before.model_copy(
-        update={"files": tuple(sorted({*before.files, *own.files}, key=lambda file: file.path))}
-    )
+    folders = [
+        {PurePosixPath(file.path).parts[0] if "/" in file.path else "." for file in each.files}
+        for each in (before, own)
+    ]
+    if "." in folders[0] ^ folders[1]:
+        raise DataError(
+            "the delivery keeps its images in other folders than what is added; sort both the same way, with training "
+            "images in train/good or beside each other"
+        )
+    files = [file.model_dump() for file in {*before.files, *own.files}]
+    try:
+        return DeliveryManifest.model_validate({**before.model_dump(), "files": files})
+    except ValidationError as error:
+        raise DataError("what is added does not go together with the delivery", told(error)) from error
 
 
 def _changes(before: DeliveryManifest, after: DeliveryManifest) -> str:

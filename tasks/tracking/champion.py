@@ -1,6 +1,8 @@
 """The champion's files for whoever judges images here: fetched once, kept as a checked copy, used where MLflow is away."""
 
+import fcntl
 import shutil
+import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +13,7 @@ from evernorm.files import read_json, sha256_file, write_json
 from tasks.faults import PassingError
 from tasks.tracking.ownership import registry_of
 from tasks.tracking.registry import champion_of
-from tasks.tracking.server import tracking_uri
+from tasks.tracking.server import named_server, tracking_uri
 from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -76,22 +78,31 @@ def _fetched(workspace: Workspace, version: "ModelVersion") -> ChampionFiles:
     if uri.startswith("sqlite:"):
         source = Path(download_artifacts(version.source, tracking_uri=uri))
         return ChampionFiles(_bank_in(source), version.name, str(version.version))
-    known = read_json(place / _RECORD) if (place / _RECORD).is_file() else {}
-    if (known.get("model"), known.get("version")) != (version.name, str(version.version)):
-        new = place.with_name("champion.tmp")
-        for folder in (new, place):
-            shutil.rmtree(folder, ignore_errors=True)
-        new.mkdir(parents=True)
-        download_artifacts(version.source, tracking_uri=uri, dst_path=str(new))
-        record = {
-            "model": version.name,
-            "version": str(version.version),
-            "fetched": datetime.now(UTC).isoformat(timespec="seconds"),
-            "files": _hashes(new),
-        }
-        write_json(new / _RECORD, record)
-        new.rename(place)
+    wanted = {"server": named_server(workspace), "run": str(version.run_id), "version": str(version.version)}
+    if not _is_copy_of(place, wanted):
+        new = Path(tempfile.mkdtemp(prefix="champion-", dir=place.parent))
+        try:
+            download_artifacts(version.source, tracking_uri=uri, dst_path=str(new))
+            fetched = datetime.now(UTC).isoformat(timespec="seconds")
+            record = {**wanted, "model": version.name, "fetched": fetched, "files": _hashes(new)}
+            write_json(new / _RECORD, record)
+            with (place.parent / "champion.lock").open(
+                "w"
+            ) as lock:  # the one before stays until this is whole
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                shutil.rmtree(place, ignore_errors=True)
+                new.rename(place)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
     return _checked(place, read_json(place / _RECORD))
+
+
+def _is_copy_of(place: Path, wanted: dict[str, str]) -> bool:
+    """Whether the copy is of that version of that server, every byte as it was fetched."""
+    if not (place / _RECORD).is_file():
+        return False
+    record = read_json(place / _RECORD)
+    return wanted.items() <= record.items() and bool(_hashes(place) == record["files"])
 
 
 def _kept(workspace: Workspace) -> ChampionFiles | None:

@@ -45,13 +45,11 @@ def _at(metrics: Metrics, place: str) -> Any:
 
 
 def class_table(metrics: Metrics, display: Mapping[str, str]) -> dict[str, list[Any]]:
-    """All figures of every class, a row each, as MLflow keeps a table: column by column."""
+    """All figures of every class, a row each: the names of the columns, and the rows."""
     per_class: Metrics = metrics["per_class"]
-    columns = {key: None for figures in per_class.values() for key in figures}
-    return {
-        "class": [display[name] for name in per_class],
-        **{key: [figures.get(key) for figures in per_class.values()] for key in columns},
-    }
+    columns = list(dict.fromkeys(key for figures in per_class.values() for key in figures))
+    rows = [[display[name], *(figures.get(key) for key in columns)] for name, figures in per_class.items()]
+    return {"columns": ["class", *columns], "data": rows}
 
 
 def in_words(metrics: Metrics, display: Mapping[str, str]) -> str:

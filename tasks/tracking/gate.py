@@ -97,7 +97,7 @@ def decide(workspace: Workspace, name: str, version: str, occasion: Occasion | N
         metrics = read_json(workspace.paths.metrics(name))
         champion = registry.version(seen.version) if seen.version else None
         known = data_of(champion) if champion else {}
-        new = [each for each, data in data_of(made).items() if known.get(each) != data]
+        new = _to_be_measured(data_of(made), known, occasion)
         lost = _lost(champion, metrics["classes"], {each.name for each in forgotten(workspace)})
         reasons = [*refusals(metrics, new, workspace.params.gate), *lost, *_taken_back(registry, version)]
         unknown, little = unmeasured(metrics), weak(metrics)
@@ -124,8 +124,14 @@ def decide(workspace: Workspace, name: str, version: str, occasion: Occasion | N
 
 
 @task(task_run_name="promote version {version}", **RETRIED)
-def promote(workspace: Workspace, version: str, reason: str) -> Change | None:
+def promote(workspace: Workspace, version: str, reason: str, instead_of: str | None = None) -> Change | None:
     """Make a version champion because a person says so, whatever the gate said.
+
+    Args:
+        workspace: The workspace.
+        version: Its number.
+        reason: Why.
+        instead_of: The champion that the person saw, if any.
 
     Returns:
         The change; None where the version is champion already.
@@ -141,6 +147,10 @@ def promote(workspace: Workspace, version: str, reason: str) -> Change | None:
         if seen.version == version:
             _point(registry, version)
             return None
+        if instead_of is not None and seen.version != instead_of:
+            raise RegistryError(
+                f"version {seen.version} became champion in the place of {instead_of} meanwhile; look at it and run again"
+            )
         return change_champion(registry, "promote", version, reason, seen)
 
 
@@ -271,6 +281,14 @@ def refusals(metrics: Mapping[str, Any], new: Sequence[str], gate: GateParams) -
     if gate.unmeasured is Unmeasured.REFUSE and lacking:
         broken.append(f"gate.unmeasured refuses {', '.join(lacking)} without good and defective test images")
     return broken
+
+
+def _to_be_measured(
+    data: Mapping[str, str], known: Mapping[str, str], occasion: Occasion | None
+) -> list[str]:
+    """The classes whose own bounds count: other images than the champion's, or a threshold of their own just set."""
+    concerned = occasion.concerns if occasion else None
+    return [each for each in data if known.get(each) != data[each] or each == concerned]
 
 
 def _lost(champion: "ModelVersion | None", known: Sequence[str], on_purpose: Set[str]) -> list[str]:

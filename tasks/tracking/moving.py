@@ -2,11 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from evernorm.errors import EvernormError
 from tasks.tracking.champion import drop_copy
 from tasks.tracking.ownership import registry_of
 from tasks.tracking.registry import champion_of
-from tasks.tracking.server import named_server, note, noted_server
+from tasks.tracking.server import named_server, note
 from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -25,13 +24,8 @@ def move_tracking(workspace: Workspace) -> "ModelVersion | None":
     Raises:
         EvernormError: It is out of reach, or the registered model there is another workspace's; nothing has changed.
     """
-    before = noted_server(workspace)
-    note(workspace, named_server(workspace))
-    try:
-        with registry_of(workspace) as registry:
-            champion = champion_of(registry)
-    except EvernormError:
-        note(workspace, before)
-        raise
+    with registry_of(workspace, moving=True) as registry:
+        champion = champion_of(registry)
     drop_copy(workspace)
+    note(workspace, named_server(workspace))
     return champion

@@ -15,12 +15,14 @@ class Occasion:
         told: What was done, in words, as in ``After …``.
         reason: Why, in a line.
         tags: Of the version; they tell it from another one of the same bank.
+        concerns: The class whose bounds are to be looked at as if it were new.
     """
 
     what: str
     told: str
     reason: str
     tags: Mapping[str, str]
+    concerns: str | None = None
 
     @classmethod
     def forgetting(cls, forgot: Forgotten) -> "Occasion":
@@ -37,4 +39,4 @@ class Occasion:
         """A class was given a false-alarm rate of its own, or that of all again (None)."""
         told = "that of all classes" if rate is None else f"{rate:g}"
         tags = {"evernorm.threshold": f"{name}={told}", "evernorm.reason": reason}
-        return cls("threshold", f"setting the false-alarm rate of {name} to {told}", reason, tags)
+        return cls("threshold", f"setting the false-alarm rate of {name} to {told}", reason, tags, name)

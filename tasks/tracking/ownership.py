@@ -78,20 +78,21 @@ class Registry:
 
 
 @contextmanager
-def registry_of(workspace: Workspace, name: str | None = None) -> Iterator[Registry]:
+def registry_of(workspace: Workspace, name: str | None = None, *, moving: bool = False) -> Iterator[Registry]:
     """The registered model of a workspace, which may not exist yet; MLflow's faults are told as evernorm's.
 
     Args:
         workspace: The workspace.
         name: The model's, where params.yaml is not to be read for it.
+        moving: Whether it may be on another server than the one that is noted.
 
     Raises:
         ForeignError: It belongs to another workspace.
         PassingError: MLflow is out of reach.
-        PipelineError: The workspace was moved.
+        PipelineError: The history is on another server, or the workspace was moved.
         RegistryError: MLflow refuses.
     """
-    with connected(workspace) as client:
+    with connected(workspace, moving=moving) as client:
         registry = Registry(client, name or workspace.params.registry.name)
         model = _found(client, registry.name)
         # One without an owner may be read as before there were owners; whoever writes has claimed it.

@@ -3,6 +3,7 @@
 Classes come as `Classes`, by their keys: what people call them.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import MaxNLocator
 
 from evernorm.evaluation.trade_off import Choice
+from evernorm.files import write_bytes
 from evernorm.metrics.image import roc_curve
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -51,7 +53,9 @@ def draw_all(
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, without the date or the software's name: the same figure, the same bytes."""
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    encoded = io.BytesIO()
+    figure.savefig(encoded, format="png", dpi=120, metadata={"Software": None})
+    write_bytes(path, encoded.getvalue())
 
 
 def training_curve(history: Arrays, name: str) -> Figure:

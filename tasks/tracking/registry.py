@@ -10,6 +10,7 @@ from prefect import task
 
 from evernorm import __version__
 from evernorm.files import read_json, sha256_file
+from evernorm.methods.bank import bank_digest
 from evernorm.serve import COLUMN, MAPS
 from tasks.retries import RETRIED
 from tasks.tracking.figures import in_words
@@ -23,6 +24,7 @@ from tasks.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
+_LONGEST = 4900  # characters; MLflow keeps 5000
 CANDIDATE = "candidate"
 CHAMPION = "champion"
 
@@ -139,7 +141,7 @@ def _create(
             "evernorm.class": name,
             "evernorm.classes": ",".join(classes),
             "evernorm.data": json.dumps({each: data_hash(workspace.root, each) for each in classes}),
-            "evernorm.bank": sha256_file(workspace.paths.model(name) / "bank.json"),
+            "evernorm.bank": bank_digest(workspace.paths.model(name)),
             "evernorm.set_aside": json.dumps(workspace.params.set_aside),
             **(occasion.tags if occasion else {}),
         },
@@ -165,7 +167,8 @@ def described(
         verdict: What the gate said.
     """
     display = {name: workspace.display(name) for name in metrics["classes"]}
-    return "\n\n".join([why, f"Gate: {verdict}", in_words(metrics, display)])
+    text = "\n\n".join([why, f"Gate: {verdict}", in_words(metrics, display)])
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 2]} …"
 
 
 def _save_model(folder: Path, workspace: Workspace, name: str) -> None:

@@ -125,7 +125,7 @@ def _record(
     _log_metrics(client, parent_id, figures, step)
     display = {each: workspace.display(each) for each in metrics["classes"]}
     _describe(client, (run_id, parent_id), metrics, display)
-    client.log_table(run_id, class_table(metrics, display), "classes.json")
+    client.log_dict(run_id, class_table(metrics, display), "classes.json")
     client.set_tag(run_id, _TOOK, json.dumps(seconds))
     if (report := workspace.paths.masks(name) / REPORT).is_file():
         client.log_artifact(run_id, str(report), "masks")

@@ -53,24 +53,25 @@ def remember(workspace: Workspace) -> None:
         note(workspace, named_server(workspace))
 
 
-def note(workspace: Workspace, server: str | None) -> None:
-    """Note which MLflow keeps the history from now on; None: that of the next record."""
-    path = workspace.root / _NOTE
-    if server is None:
-        path.unlink(missing_ok=True)
-    else:
-        write_json(path, {"schema": 1, "server": server})
+def note(workspace: Workspace, server: str) -> None:
+    """Note which MLflow keeps the history from now on."""
+    write_json(workspace.root / _NOTE, {"schema": 1, "server": server})
 
 
-def client_of(workspace: Workspace) -> "MlflowClient":
+def client_of(workspace: Workspace, *, moving: bool = False) -> "MlflowClient":
     """A client of this workspace's tracking server; of its own database, which is made where it is missing.
+
+    Args:
+        workspace: The workspace.
+        moving: Whether it may be another server than the one that is noted.
 
     Raises:
         PipelineError: The history is on another server, or the workspace was moved.
     """
     from mlflow import MlflowClient
 
-    _refuse_another(workspace)
+    if not moving:
+        _refuse_another(workspace)
     if is_own(workspace) and not _own_database(workspace).exists():
         _make_database(workspace)
     client = MlflowClient(tracking_uri(workspace))
@@ -79,8 +80,12 @@ def client_of(workspace: Workspace) -> "MlflowClient":
 
 
 @contextmanager
-def connected(workspace: Workspace) -> "Iterator[MlflowClient]":
+def connected(workspace: Workspace, *, moving: bool = False) -> "Iterator[MlflowClient]":
     """A client of this workspace's tracking server, whose faults are told as evernorm's.
+
+    Args:
+        workspace: The workspace.
+        moving: See `client_of`.
 
     Raises:
         PassingError: MLflow is out of reach.
@@ -88,7 +93,7 @@ def connected(workspace: Workspace) -> "Iterator[MlflowClient]":
         RegistryError: MLflow refuses.
     """
     with mlflow_faults(tracking_uri(workspace)):
-        yield client_of(workspace)
+        yield client_of(workspace, moving=moving)
 
 
 def _refuse_another(workspace: Workspace) -> None:

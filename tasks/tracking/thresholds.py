@@ -9,6 +9,7 @@ from evernorm.calibration.weibull import Calibration
 from evernorm.errors import ParamsError, StateError
 from evernorm.evaluation.trade_off import RATES, Choice, trade_off
 from evernorm.files import read_arrays, read_json
+from evernorm.methods.registry import learners
 from tasks.workspace.workspace import Workspace
 
 
@@ -43,16 +44,15 @@ def thresholds_of(workspace: Workspace, name: str, asked: float | None = None) -
 
     Raises:
         ParamsError: The bank does not know the class.
-        StateError: The class has no calibration of its own: the method keeps one memory for all.
+        StateError: The method keeps one memory, and so one threshold, for all; or a run was cut short.
     """
     learned = workspace.learned()
     if name not in learned:
         raise ParamsError(f"{name!r} is not in the bank, which knows {', '.join(learned) or 'no class yet'}")
+    refuse_one_for_all(workspace)
     folder = workspace.paths.model(learned[-1]) / "calibration" / name
     if not folder.is_dir():
-        raise StateError(
-            f"{workspace.params.method} keeps one calibration for all classes; set weibull.false_alarm_rate instead"
-        )
+        raise StateError(f"the bank after {learned[-1]} is not whole, as a run was cut short; run it again")
     reading = Calibration.load(folder).steps[0]  # the stored bank holds it for the rows that are read
     own = workspace.params.own_rates
     present = own.get(name, workspace.params.weibull.false_alarm_rate)
@@ -66,8 +66,25 @@ def thresholds_of(workspace: Workspace, name: str, asked: float | None = None) -
     return Thresholds(name, workspace.display(name), present, name in own, len(reading.scores), choices)
 
 
+def refuse_one_for_all(workspace: Workspace) -> None:
+    """Refuse a threshold for one class where the method does not tell classes apart.
+
+    Raises:
+        StateError: It does not.
+    """
+    method = workspace.params.method
+    if not learners()[method].traits.routes:
+        raise StateError(
+            f"{method} keeps one threshold for all classes; set weibull.false_alarm_rate instead"
+        )
+
+
 def draw_trade_off(thresholds: Thresholds, path: Path) -> None:
-    """Write the trade-off as a picture."""
+    """Write the trade-off as a picture (PNG).
+
+    Raises:
+        StateError: It cannot be written.
+    """
     from tasks.tracking.pictures import called, save, trade_off_curves
 
     title = called(thresholds.name, thresholds.display)

@@ -190,13 +190,15 @@ class Workspace:
         return params
 
     def take_back(self, params: Params) -> bool:
-        """Write earlier parameters into params.yaml; the stream stays as it is now.
+        """Write earlier parameters into params.yaml; classes that are new in the stream stay there.
 
         Returns:
             Whether anything changed.
         """
         old = self.params.model_dump(mode="json")
-        new = {**params.model_dump(mode="json"), "stream": old["stream"]}
+        new = parse_params(params.model_dump(mode="json")).model_dump(mode="json")
+        if set(new["stream"]) != set(old["stream"]):
+            new["stream"] = old["stream"]
         if new != old:
             write_params(self.root / "params.yaml", old, parse_params(new))
         return new != old

@@ -18,7 +18,7 @@ from PIL import Image
 
 from evernorm.data.image import read_image
 from evernorm.files import read_arrays, sha256_file
-from evernorm.methods.bank import load_bank
+from evernorm.methods.bank import bank_digest, load_bank
 from tasks.stages import STAGES
 from tasks.tracking.summary import Summary
 from tests.helpers.warm import python
@@ -151,7 +151,7 @@ def test_the_registered_model_is_the_bank_that_dvc_versions(learned):
     )
     np.testing.assert_array_equal(expected.map, np.array(answer["map"], np.float32))
     champion = mlflow.get_model_version_by_alias("continual-bank", "champion")
-    assert champion.tags["evernorm.bank"] == answer["bank"] == sha256_file(served / "bank.json")
+    assert champion.tags["evernorm.bank"] == answer["bank"] == bank_digest(served)
 
 
 def test_predict_says_what_the_evaluation_said(learned, evernorm, tmp_path):

@@ -118,6 +118,11 @@ def test_a_delivery_that_replaces_another_says_so_first(evernorm, photos, inbox)
     assert (1, before) == (len(said.splitlines()), files_in(inbox.root))
 
 
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True)
+    return path
+
+
 def test_what_cannot_be_added_is_refused_and_nothing_is_sent(photos, inbox):
     """To nothing, under the name of another file, to a delivery that is damaged."""
     with pytest.raises(DataError, match=r"no delivery of cloth to add to"):
@@ -130,6 +135,9 @@ def test_what_cannot_be_added_is_refused_and_nothing_is_sent(photos, inbox):
         pack(photos / "cloth", inbox.place, add=True)
     assert ("train/good/000.png",) == tuple(refused.value.faults)
     assert before == files_in(inbox.root)
+    Image.new("RGB", (64, 64), "blue").save(_folder(photos / "plain/cloth") / "b.png")
+    with pytest.raises(DataError, match="in other folders"):
+        pack(photos / "plain/cloth", inbox.place, add=True)
     (photos / "more/cloth/train/good").mkdir(parents=True)
     shutil.move(photos / "cloth/train/good/000.png", photos / "more/cloth/train/good/a.png")
     (inbox.root / "cloth/train/good/001.png").unlink()

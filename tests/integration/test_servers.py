@@ -131,8 +131,9 @@ def test_the_champion_judges_where_mlflow_is_away(factory, evernorm, mlflow_serv
         assert "is out of reach" in evernorm(*arguments, check=False).stderr
         status = evernorm("status", "--workspace", workspace).stdout
         assert "champion: not known, as MLflow at" in status
-        refused = evernorm("status", "--workspace", workspace, env={"MLFLOW_TRACKING_URI": ""}, check=False)
-        assert f"set MLFLOW_TRACKING_URI={mlflow_server.url}" in refused.stderr
+        assert "cloth   ?" in status
+        status = evernorm("status", "--workspace", workspace, env={"MLFLOW_TRACKING_URI": ""}).stdout
+        assert f"set MLFLOW_TRACKING_URI={mlflow_server.url}" in status
     finally:
         mlflow_server.start()
 

@@ -118,6 +118,7 @@ def test_learning_keeps_it_and_the_default_brings_the_bank_back(stricter, learne
         (("cloth", "--reason", "x"), "say why the threshold changes"),
         (("cloth", "--rate", "1.5", "--reason", "x"), "expected a number between 0 and 1"),
         (("cloth", "--rate", "0.1", "--default", "--reason", "x"), "without --default"),
+        (("cloth", "--out", "cloth.jpg"), "the picture is a PNG"),
     ],
 )
 def test_what_cannot_be_set_is_refused(learned, evernorm, arguments, said):

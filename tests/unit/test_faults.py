@@ -2,12 +2,13 @@
 
 import pickle
 import sqlite3
+import traceback
 from contextlib import closing
 
 import pytest
 
 from evernorm.errors import RegistryError
-from tasks.faults import PassingError, UnfitError, mlflow_faults
+from tasks.faults import PassingError, UnfitError, mlflow_faults, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,13 @@ def test_a_fault_keeps_what_it_says_on_its_way_to_another_process():
     told = pickle.loads(pickle.dumps(error))  # noqa: S301
     assert (UnfitError, "cloth", ("one", "the other")) == (type(told), told.name, told.faults)
     assert str(error) == str(told)
+
+
+def test_no_password_is_in_a_message_or_a_traceback():
+    """A traceback goes to Prefect's page: what is behind the fault, which names the address whole, is not in it."""
+    uri = "http://alice:TOPSECRET@127.0.0.1:9"
+    with pytest.raises(PassingError) as caught, mlflow_faults(uri):
+        raise ConnectionError(f"cannot reach {uri}")
+    assert "TOPSECRET" not in "".join(traceback.format_exception(caught.value))
+    shown = without_secrets("postgresql://host/db?user=u&password=TOPSECRET&sslmode=require")
+    assert "postgresql://host/db?user=u&password=***&sslmode=require" == shown

@@ -58,6 +58,13 @@ def test_one_pass_equals_searching_each_memory_without_an_image():
     assert filled
 
 
+def test_many_patches_are_compared_one_column_at_a_time(monkeypatch):
+    """With the same result as all at once."""
+    expected = training()
+    monkeypatch.setattr("evernorm.memory.leave_one_out._AT_ONCE", 0)
+    np.testing.assert_allclose(training().scores, expected.scores, rtol=1e-6)
+
+
 def test_scores_are_those_of_memories_built_without_the_image():
     """Images alike but for noise, where hiding rows leaves gaps: within 2 % of really leaving one out, not 10 % above."""
     rng = np.random.default_rng(1)

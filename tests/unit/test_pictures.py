@@ -89,3 +89,13 @@ def test_an_overlay_is_bounded_unless_it_is_asked_for_in_full(tmp_path):
         image, spot = np.zeros((side // 2, side, 3), np.uint8), np.zeros((side // 2, side), np.float32)
         save_overlay(tmp_path / "o.png", image, spot, 3.0, ["cloth"], longest)
         assert width == read_image(tmp_path / "o.png").shape[1]
+
+
+def test_an_overlay_of_a_narrow_image_is_bounded_too(tmp_path):
+    """It is not enlarged until it is wide."""
+    from evernorm.data.image import read_image
+    from evernorm.overlay import LONGEST, save_overlay
+
+    image = np.zeros((3000, 60, 3), np.uint8)
+    save_overlay(tmp_path / "o.png", image, np.zeros((3000, 60), np.float32), 3.0, ["cloth"])
+    assert read_image(tmp_path / "o.png").shape[0] < LONGEST + 300

@@ -166,9 +166,9 @@ def test_what_cannot_be_served_has_its_fault_in_the_place_of_its_answer():
     from evernorm.serve import ServedBank
 
     served = ServedBank(SimpleNamespace(profiles=[], predict=lambda images: []), "abc")
-    answers = served.predict({"image": [b"no image", "%%%", 3]})
-    assert ["abc"] * 3 == [each["bank"] for each in answers]
-    said = ("not an image", "text that is not base64", "a int; expected an image file as base64 text")
+    answers = served.predict({"image": [b"no image", "%%%", 3, "é"]})
+    assert ["abc"] * 4 == [each["bank"] for each in answers]
+    said = ("not an image", "text that is not base64", "a int; expected an image file as base64 text", "text")
     for answer, fault in zip(answers, said, strict=True):
         assert fault in answer["error"]
         assert {None} == {value for key, value in answer.items() if key not in {"bank", "error"}}
@@ -176,6 +176,19 @@ def test_what_cannot_be_served_has_its_fault_in_the_place_of_its_answer():
     Image.new("RGB", (64, 64), "grey").save(encoded, "PNG")
     (answer,) = served.predict(base64.b64encode(encoded.getvalue()).decode(), {"map": "big"})
     assert "map 'big': expected none, png, full" == answer["error"]
+
+
+def test_the_digest_of_a_bank_is_of_every_file_in_it(tmp_path):
+    """A threshold alone makes another one."""
+    from evernorm.methods.bank import bank_digest
+
+    for name in ("bank.json", "calibration/cloth/weibull.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    before = bank_digest(tmp_path)
+    assert before == bank_digest(tmp_path)
+    (tmp_path / "calibration/cloth/weibull.json").write_text('{"rate": 0.2}')
+    assert before != bank_digest(tmp_path)
 
 
 def test_lineage_names_what_determines_a_result_and_no_more(tmp_path):

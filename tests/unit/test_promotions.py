@@ -14,10 +14,12 @@ from tasks.tracking.exchange import line_of_champions
 from tasks.tracking.figures import unmeasured, weak
 from tasks.tracking.gate import (
     Decision,
+    _to_be_measured,
     promote,
     refusals,
     roll_back,
 )
+from tasks.tracking.occasion import Occasion
 from tasks.tracking.ownership import Registry, claim, registry_of
 from tasks.tracking.promotions import (
     Champion,
@@ -308,3 +310,11 @@ def test_a_roll_back_that_is_tried_again_is_made_once(tmp_path):
         with pytest.raises(RegistryError, match="version 1 became champion in the place of 3 meanwhile"):
             roll_back.fn(workspace, "too many alarms", "3")
         assert 5 == len(standing(registry))
+
+
+def test_a_threshold_that_a_person_sets_is_measured_against_the_bounds():
+    """Though the images of its class are those of the champion."""
+    data = {"cloth": "1", "metal": "2"}
+    assert [] == _to_be_measured(data, data, None)
+    assert ["metal"] == _to_be_measured(data, {"cloth": "1", "metal": "1"}, None)
+    assert ["cloth"] == _to_be_measured(data, data, Occasion.threshold("cloth", 0.95, "x"))

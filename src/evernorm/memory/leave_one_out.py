@@ -21,6 +21,8 @@ from evernorm.types import Flags, Floats, Indices
 if TYPE_CHECKING:
     import torch
 
+_AT_ONCE = 4096  # patches whose distances to each other are kept at once: 64 MiB
+
 
 def leave_one_out(
     features: Floats,
@@ -148,11 +150,15 @@ def _farthest(candidates: "torch.Tensor", squared: Floats, radius: float) -> "to
     """
     import torch
 
-    between = torch.cdist(candidates, candidates).square_().cpu().numpy()
+    # All at once is faster, in a few megabytes; of many, one column a pick.
+    whole = torch.cdist(candidates, candidates) if len(candidates) <= _AT_ONCE else None
     picks: list[int] = []
     while squared[pick := int(squared.argmax())] > radius:
         picks.append(pick)
-        squared = np.minimum(squared, between[pick])
+        column = (
+            whole[pick] if whole is not None else torch.cdist(candidates, candidates[pick : pick + 1])[:, 0]
+        )
+        squared = np.minimum(squared, column.square().cpu().numpy())
         squared[pick] = -np.inf  # to itself it is 0, but for rounding
     return candidates[picks]
 

@@ -20,7 +20,15 @@ from evernorm.calibration.weibull import Calibration
 from evernorm.data.profile import Profile
 from evernorm.errors import ParamsError, StateError
 from evernorm.features.backbone import Architecture, rebuild_backbone
-from evernorm.files import check_schema, read_arrays, read_json, write_arrays, write_json
+from evernorm.files import (
+    check_schema,
+    read_arrays,
+    read_json,
+    sha256_file,
+    sha256_json,
+    write_arrays,
+    write_json,
+)
 from evernorm.methods.detector import Detector
 from evernorm.methods.learner import ClassState
 from evernorm.methods.registry import learners
@@ -58,6 +66,12 @@ def save_bank(detector: Detector, folder: Path) -> None:
         ),
     }
     write_json(folder / "bank.json", record)
+
+
+def bank_digest(folder: Path) -> str:
+    """Hex SHA-256 of a stored bank: of the names and the bytes of all its files."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return sha256_json({str(path.relative_to(folder)): sha256_file(path) for path in files})
 
 
 def load_bank(folder: Path | str, device: Device = Device.AUTO) -> Detector:
