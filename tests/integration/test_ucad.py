@@ -1,7 +1,7 @@
 """UCAD through the pipeline: what each stage leaves, what is trained again and what is not, unknown products."""
 
+import base64
 import json
-import math
 import shutil
 from pathlib import Path
 
@@ -161,9 +161,8 @@ def test_the_registered_model_answers_as_predict_does(adapted, evernorm, tmp_pat
     done = evernorm("predict", *images, "--workspace", workspace, "--out", tmp_path / "maps", "--json")
     answers = json.loads(done.stdout)
     source = mlflow_of(workspace).get_model_version_by_alias("continual-bank", "champion").source
-    served = pyfunc.load_model(source).predict(
-        pd.DataFrame({"image": [path.read_bytes() for path in images]})
-    )
+    texts = [base64.b64encode(path.read_bytes()).decode() for path in images]
+    served = pyfunc.load_model(source).predict(pd.DataFrame({"image": texts}), params={"map": "full"})
     figures = ("score", "probability", "p_value")
     assert list(CLASSES) == [answer["class"] for answer in answers[:2]]
     for answer, other in zip(answers[:2], served[:2], strict=True):
@@ -173,8 +172,8 @@ def test_the_registered_model_answers_as_predict_does(adapted, evernorm, tmp_pat
     for answer, other in zip(answers[2:], served[2:], strict=True):
         assert (None, True, True) == (answer["class"], answer["unknown"], answer["anomalous"])
         assert {None} == {answer[key] for key in (*figures, "map_max", "map_threshold", "picture")}
-        assert ("unknown class", True) == (other["class"], other["anomalous"])
-        assert all(math.isnan(other[key]) for key in figures)
+        assert (None, True, True) == (other["class"], other["unknown"], other["anomalous"])
+        assert {None} == {other[key] for key in (*figures, "map", "region")}
     assert 2 == len(list((tmp_path / "maps").iterdir()))
     monkeypatch.setenv("COLUMNS", "300")
     predict_images(images, None, workspace, workspace / "models/metal", as_json=False)
