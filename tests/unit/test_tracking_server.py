@@ -51,6 +51,7 @@ def test_a_workspace_notes_where_its_history_is_and_refuses_another(workspace, s
     assert move_tracking(workspace) is None
     assert uri == noted_server(workspace)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # as the commands have it
     with pytest.raises(PassingError, match="out of reach"):
         move_tracking(workspace)
     assert uri == noted_server(workspace)
