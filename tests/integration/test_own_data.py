@@ -58,7 +58,7 @@ def test_such_data_are_learned_and_what_is_odd_is_told(
     assert "dropped" not in json.dumps(read_json(workspace / f"data/{KEY}/train.json")["records"])
     assert BLISTER in evernorm("status", "--workspace", workspace).stdout
     runs = MlflowClient(f"sqlite:///{workspace / 'mlflow.db'}").search_runs(["1"])
-    assert f"01 {BLISTER}" in {run.info.run_name for run in runs}
+    assert f"01 {BLISTER} · patchcore_cl" in {run.info.run_name for run in runs}
 
     # Nothing is left out unasked, and the depth that is named now makes another class of it.
     assert evernorm(*command, check=False).returncode == 1
