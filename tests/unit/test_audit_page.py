@@ -6,7 +6,19 @@ import pytest
 
 from flows.commands.audit_page import page_of
 from flows.commands.audit_words import verdict_of
-from tasks.audit.report import Checked, Finding, Node, Notes, Output, Report, Subject, Unchecked
+from tasks.audit.report import (
+    About,
+    Checked,
+    ClassFigures,
+    Finding,
+    Node,
+    Notes,
+    Output,
+    Promotion,
+    Report,
+    Subject,
+    Unchecked,
+)
 
 EVIL = "<script>alert('x')</script>"
 SUBJECT = Subject(
@@ -29,6 +41,7 @@ def report(**changes) -> Report:
     plain = {
         "asked": "champion",
         "subject": SUBJECT,
+        "about": about("metal"),
         "lineage": (node,),
         "checked": (Checked(place="cache", what="objects", number=1),),
         "findings": (),
@@ -38,6 +51,13 @@ def report(**changes) -> Report:
         "seconds": 1.0,
     }
     return Report.model_validate({**plain, **changes})
+
+
+def about(text: str) -> About:
+    """What is on record of a version, with the same text wherever one can be."""
+    figures = ClassFigures(image_auroc=0.9876, pixel_ap=None, false_alarm_rate=0.05, detection_rate=0.75)
+    change = Promotion(at="2030-01-02T03:04:05+00:00", what=text, before="1", after="2", by=text, why=text)
+    return About(figures={text: figures}, promotions=(change,), params={text: text})
 
 
 def finding(*nodes: str, what: str = "file") -> Finding:
@@ -99,6 +119,7 @@ def test_names_are_text_and_nothing_is_fetched():
     subject = SUBJECT.model_copy(update={"classes": (EVIL,), "run": EVIL, "commit": EVIL, "aliases": (EVIL,)})
     hostile = report(
         subject=subject,
+        about=about(EVIL),
         findings=(finding("version", what=EVIL),),
         unchecked=(Unchecked(place=EVIL, why=EVIL),),
         verdict="findings",
@@ -109,6 +130,19 @@ def test_names_are_text_and_nothing_is_fetched():
     assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.found}
     assert "http" not in text
     assert "url(" not in text.replace("url(#tip)", "")
+
+
+def test_figures_promotions_and_images_at_fault_are_told_by_name():
+    """Of an object of DVC's, every image that it is, of whatever kind."""
+    text = page_of(
+        report(
+            findings=(finding("data/metal", what="0a/bc (data/metal/train/a.png, data/metal/test/b c.TIFF)"),)
+        )
+    )
+    for said in ("0.988", "0.750", "2030-01-02 03:04", "1 → 2"):
+        assert f">{said}<" in text
+    for image in ("data/metal/train/a.png", "data/metal/test/b c.TIFF"):
+        assert f"<code>{image}</code>" in text
 
 
 def test_without_a_version_the_page_says_why():
