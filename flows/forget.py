@@ -46,7 +46,7 @@ def forget_class(root: Path, name: str, reason: str) -> tuple[Forgotten, Decisio
         decision = publish(workspace, learned, f"Forget {name}", Occasion.forgetting(forgot))
         finish(workspace)
         report(workspace, [decision])
-    return ended((forgot, decision), decision.remarks if decision.refused else "")
+    return ended((forgot, decision), decision.refusal)
 
 
 @flow(name="give-up-delivery", flow_run_name="give up the delivery")

@@ -88,7 +88,7 @@ def learn_stream(root: Path, *, published: bool = True) -> tuple[dict[str, Learn
         learned, decision = learn_from(workspace, 0, published=published)
         if published:
             report(workspace, [decision] if decision else [])
-        return ended((learned, decision), decision.remarks if decision and decision.refused else "")
+        return ended((learned, decision), decision.refusal if decision else "")
 
 
 def learn_from(

@@ -38,7 +38,7 @@ def promote_version(
             return change, None
         _, decision = learn_from(workspace, len(learned), f"Bring back {', '.join(back)}" if back else "")
         report(workspace, [decision] if decision else [])
-        return ended((change, decision), decision.remarks if decision and decision.refused else "")
+        return ended((change, decision), decision.refusal if decision else "")
 
 
 @flow(name="roll-back", flow_run_name="roll back")

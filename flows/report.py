@@ -22,20 +22,22 @@ def report(workspace: Workspace, decisions: Sequence[Decision], refusals: Sequen
     params, learned, whose = workspace.params, workspace.learned(), workspace.identity[:8]
     if learned and workspace.paths.metrics(learned[-1]).is_file():
         metrics = read_json(workspace.paths.metrics(learned[-1]))
-        display = {name: workspace.display(name) for name in metrics["classes"]}
-        versions = [f"- {_told(each)}" for each in decisions] or ["- no new version"]
-        text = "\n".join([f"# {params.method}", "", *versions, "", in_words(metrics, display)])
+        versions = [f"- {each.told}" for each in decisions] or ["- no new version"]
+        text = "\n".join(
+            [
+                f"# {params.method}",
+                "",
+                *versions,
+                "",
+                in_words(metrics, workspace.displays(metrics["classes"])),
+            ]
+        )
         create_markdown_artifact(text, key=f"summary-{whose}", description="The bank after the last run.")
     left = [str(each) for each in refusals]
-    left += [f"{_told(each)}\n  {each.cure}" for each in decisions if each.refused]
+    left += [f"{each.told}\n  {each.cure}" for each in decisions if each.refused]
     left += [f"{workspace.display(name)} is set aside: {why}" for name, why in params.set_aside.items()]
     # In a code block, as names come from whoever delivers and could be Markdown.
     text = "\n".join(["```text", *left, "```"]) if left else "Nothing was refused."
     create_markdown_artifact(
         text, key=f"refusals-{whose}", description="Deliveries, versions and classes that were refused."
     )
-
-
-def _told(decision: Decision) -> str:
-    remarks = f": {decision.remarks}" if decision.remarks else ""
-    return f"{decision.model} version {decision.version} is {decision.alias}{remarks}"

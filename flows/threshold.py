@@ -50,7 +50,7 @@ def set_threshold(root: Path, name: str, rate: float | None, reason: str) -> Dec
             workspace, learned, f"Set the threshold of {name}", Occasion.threshold(name, rate, reason)
         )
         report(workspace, [decision])
-        return ended(decision, decision.remarks if decision.refused else "")
+        return ended(decision, decision.refusal)
 
 
 def refuse_another_champion(workspace: Workspace) -> None:

@@ -137,25 +137,15 @@ class Judge:
         return self.out / f"{name}.png" if self.out else None
 
     def _answer(self, path: Path, digest: str, prediction: "Prediction", picture: Path | None) -> Answer:
-        known = not prediction.unknown
         model, version = self.model or (None, None)
         return Answer(
+            **prediction.to_json(),
             image=str(path),
             sha256=digest,
             model=model,
             version=version,
-            class_=prediction.routed_class,
-            display=prediction.display or None,
-            unknown=prediction.unknown,
-            anomalous=prediction.anomalous,
-            score=prediction.score if known else None,
-            threshold=prediction.threshold if known else None,
-            p_value=prediction.p_value if known else None,
-            probability=prediction.probability if known else None,
             map_max=None if prediction.map is None else float(prediction.map.max()),
             map_threshold=prediction.map_threshold,
-            region=prediction.region,
-            warning=prediction.warning,
             picture=str(picture) if picture else None,
         )
 

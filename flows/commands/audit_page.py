@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
+from evernorm.words import figure, minute
 from flows.commands.audit_drawing import drawing_of
 from flows.commands.audit_words import checked_of, verdict_of
 
 if TYPE_CHECKING:
     from tasks.audit.report import Report
 
-_IMAGE = re.compile(r"data/[^\s,():]+/[^,():]+?\.(?:png|jpe?g|bmp|tiff?|webp|gif|ppm|pgm)", re.IGNORECASE)
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -124,22 +124,24 @@ def _facts(report: "Report") -> str:
 
 def _images_at_fault(report: "Report") -> str:
     """The images that are not what was learned, by name; each is a finding below too."""
+    from evernorm.data.image import SUFFIXES
+
+    image = re.compile(
+        rf"data/[^\s,():]+/[^,():]+?(?:{'|'.join(map(re.escape, sorted(SUFFIXES, reverse=True)))})",
+        re.IGNORECASE,
+    )
     told = [f"{finding.what} {finding.found}" for finding in report.findings]
-    images = {path: None for text in told for path in _IMAGE.findall(text)}
+    images = {path: None for text in told for path in image.findall(text)}
     return "".join(f"<p><code>{escape(path)}</code></p>" for path in images)
 
 
 def _figures(report: "Report") -> str:
     rows = [
-        ("", [("", name), *(("number", _figure(value)) for _, value in figures)])
+        ("", [("", name), *(("number", figure(value)) for _, value in figures)])
         for name, figures in (report.about.figures.items() if report.about else ())
     ]
     heads = ("class", "image AUROC", "pixel AP", "false alarms", "found")
     return _table(heads, rows) if rows else ""
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def _promotions(report: "Report") -> str:
@@ -147,7 +149,7 @@ def _promotions(report: "Report") -> str:
         (
             "",
             [
-                ("short", each.at[:16].replace("T", " ")),
+                ("short", minute(each.at)),
                 ("short", each.what),
                 ("short", f"{each.before} → {each.after}"),
                 ("", each.by),

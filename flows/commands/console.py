@@ -8,9 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from evernorm.words import figure, percent
 from tasks.logs import run_log
 from tasks.tracking.gate import Decision
-from tasks.tracking.summary import Figure, Summary
+from tasks.tracking.summary import Summary
 from tasks.workspace.pipeline import StageRun
 
 
@@ -68,15 +69,15 @@ def show(summary: Summary, console: Console) -> None:
     console.print(_classes(summary))
     forgetting = summary.forgetting
     lines = [
-        ("pooled image AUROC, one threshold", _figure(summary.pooled.image_auroc)),
-        ("mean image AUROC, true class given", _figure(summary.oracle.image_auroc)),
+        ("pooled image AUROC, one threshold", figure(summary.pooled.image_auroc)),
+        ("mean image AUROC, true class given", figure(summary.oracle.image_auroc)),
         (
             "forgetting",
-            f"{_figure(forgetting.chaudhry)} (Chaudhry) · {_figure(forgetting.relative_percent)} % (relative) · "
-            f"{_figure(forgetting.mtrmb)} (MTRMB)",
+            f"{figure(forgetting.chaudhry)} (Chaudhry) · {figure(forgetting.relative_percent)} % (relative) · "
+            f"{figure(forgetting.mtrmb)} (MTRMB)",
         ),
-        ("routing accuracy", _figure(summary.routing_accuracy)),
-        ("false alarms on good test images", _percent(summary.mean.false_alarm_rate)),
+        ("routing accuracy", figure(summary.routing_accuracy)),
+        ("false alarms on good test images", percent(summary.mean.false_alarm_rate)),
         ("bank", f"{summary.bank_bytes / 1e6:.1f} MB"),
         ("time", " · ".join(f"{name} {_duration(stage.seconds)}" for name, stage in summary.stages.items())),
         ("registered", _registered(summary)),
@@ -89,9 +90,9 @@ def show(summary: Summary, console: Console) -> None:
         lines.append(("images at fault, left out", told))
     if summary.unknown:
         rates = summary.unknown
-        called = f"{_percent(rates.good_rate)} of good, {_percent(rates.defective_rate)} of defective images"
+        called = f"{percent(rates.good_rate)} of good, {percent(rates.defective_rate)} of defective images"
         lines[4:4] = [
-            ("left-out classes called unknown", _percent(rates.recognised)),
+            ("left-out classes called unknown", percent(rates.recognised)),
             ("learned classes called unknown", called),
         ]
     table = Table.grid(padding=(0, 2))
@@ -110,7 +111,7 @@ def _little(summary: Summary) -> list[tuple[str, str]]:
     return [
         (
             "finds little",
-            f"[yellow]{escape(summary.display[name])}: {_percent(share)} of its defects[/]; "
+            f"[yellow]{escape(summary.display[name])}: {percent(share)} of its defects[/]; "
             f"`evernorm threshold {name}` shows what other thresholds would find",
         )
         for name, share in summary.finds_little.items()
@@ -123,7 +124,7 @@ def _not_measured(summary: Summary) -> list[tuple[str, str]]:
     for name, lacking in summary.not_measured.items():
         known = summary.normal_images[name]
         says = (
-            f"; of its {known.number} training images, each left out, {_percent(known.false_alarm_rate)} would be "
+            f"; of its {known.number} training images, each left out, {percent(known.false_alarm_rate)} would be "
             f"alarms (the rate asked for needs {known.needed} at least to be told)"
             if known
             else ""
@@ -139,7 +140,7 @@ def _matrix(summary: Summary) -> Table:
         table.add_column(str(number), justify="right", no_wrap=True)
     for number, row in enumerate(summary.matrix.image_auroc, 1):
         name = escape(summary.display[summary.classes[number - 1]])
-        table.add_row(f"{number} {name}", *[_figure(value, "") for value in row])
+        table.add_row(f"{number} {name}", *[figure(value, missing="") for value in row])
     return table
 
 
@@ -158,14 +159,14 @@ def _classes(summary: Summary) -> Table:
     for title in (*columns, "false\nalarms", "\nfound"):
         table.add_column(title, justify="right", no_wrap=True)
     for name, figures in [*summary.per_class.items(), ("mean", summary.mean)]:
-        values = [_figure(getattr(figures, field)) for field in columns.values()]
+        values = [figure(getattr(figures, field)) for field in columns.values()]
         if name == "mean":
             table.add_section()
         table.add_row(
             escape(summary.display.get(name, name)),
             *values,
-            _percent(figures.false_alarm_rate),
-            _percent(figures.detection_rate),
+            percent(figures.false_alarm_rate),
+            percent(figures.detection_rate),
         )
     return table
 
@@ -180,14 +181,6 @@ def _table(title: str) -> Table:
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-
-
-def _figure(value: Figure, missing: str = "–") -> str:
-    return missing if value is None else f"{value:.3f}"
-
-
-def _percent(value: Figure) -> str:
-    return "–" if value is None else f"{100 * value:.1f}%"
 
 
 def _duration(seconds: float) -> str:

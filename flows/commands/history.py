@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from evernorm.words import figure, minute
 from flows.commands.environment import prepare
 from flows.commands.runner import table_console
 
@@ -27,9 +28,8 @@ def show_history(root: Path, name: str | None) -> None:
         table = _table("when", "what", "champion", "mean image\nAUROC", "by", "why")
         for each in changes:
             auroc = each.metrics.get("mean_image_auroc", each.metrics.get("mean/image_auroc"))
-            figure = "–" if auroc is None else f"{auroc:.3f}"
             table.add_row(
-                _when(each.at), each.what, f"{each.before} → {each.after}", figure, each.by, each.why
+                minute(each.at), each.what, f"{each.before} → {each.after}", figure(auroc), each.by, each.why
             )
         console.print(table if changes else "no version has been champion yet")
         return
@@ -37,7 +37,7 @@ def show_history(root: Path, name: str | None) -> None:
     table = _table(f"{name}\nlearned or\nmeasured", "training\nimages", "data (DVC)", "commit", "MLflow run")
     for lesson in lessons:
         table.add_row(
-            _when(lesson.at), str(lesson.images), lesson.data[:10], lesson.commit[:10] or "–", lesson.run[:8]
+            minute(lesson.at), str(lesson.images), lesson.data[:10], lesson.commit[:10] or "–", lesson.run[:8]
         )
     console.print(table)
     if not served:
@@ -47,8 +47,8 @@ def show_history(root: Path, name: str | None) -> None:
     for service in served:
         change = service.change
         why = f"{change.what}: {change.why}"
-        until = _when(service.until) if service.until else "now"
-        table.add_row(_when(change.at), until, change.after, change.by, why)
+        until = minute(service.until) if service.until else "now"
+        table.add_row(minute(change.at), until, change.after, change.by, why)
     console.print(table)
 
 
@@ -57,8 +57,3 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, no_wrap=column not in {"by", "why"}, overflow="fold")
     return table
-
-
-def _when(at: str) -> str:
-    """ISO 8601 in UTC, to the minute."""
-    return at[:16].replace("T", " ")

@@ -22,7 +22,13 @@ _WIDE = 1000
 
 
 def run_flow(run: "Callable[[], State[T]]") -> T:
-    """Run a flow, called with ``return_state=True``, and give its result, refused or not; so that Ctrl-C and SIGTERM end it at once, with all that it has started.
+    """Run a flow so that Ctrl-C and SIGTERM end it at once, with all that it has started.
+
+    Args:
+        run: Calls the flow with ``return_state=True``.
+
+    Returns:
+        Its result, refused or not.
 
     Raises:
         PipelineError: No Prefect server answers.
@@ -31,14 +37,13 @@ def run_flow(run: "Callable[[], State[T]]") -> T:
     import dvc.repo  # noqa: F401  what every flow needs, while the server comes up
     import httpx
     import mlflow  # noqa: F401
+    from prefect import tags
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from tasks.outcome import result_of
 
     # The heartbeat costs a second at the end of every flow and watches for lost workers, not for us.
     wanted: dict[Any, Any] = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-
-    from prefect import tags
-
-    from tasks.outcome import result_of
 
     def quietly() -> T:
         with temporary_settings(wanted), tags("evernorm"):

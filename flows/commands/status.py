@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from evernorm.words import counted
+from evernorm.words import counted, figure
 from flows.commands.environment import prepare
 from flows.commands.runner import table_console
 
@@ -108,8 +108,8 @@ def _table(workspace: "Workspace", learned: list[str], last: dict[str, Any], ser
     table = Table("class", *columns, box=SIMPLE_HEAD)
     for name in learned:
         now = last["per_class"][name]
-        figures = [_figure(value) for value in (last["learned"]["image_auroc"][name], now["image_auroc"])]
-        shares = [_figure(now[key]) for key in ("false_alarm_rate", "detection_rate")]
+        figures = [figure(value) for value in (last["learned"]["image_auroc"][name], now["image_auroc"])]
+        shares = [figure(now[key]) for key in ("false_alarm_rate", "detection_rate")]
         manifest = Manifest.load(workspace.paths.manifest(name))
         table.add_row(
             Text(manifest.display),
@@ -122,11 +122,7 @@ def _table(workspace: "Workspace", learned: list[str], last: dict[str, Any], ser
             ),
             str(len(manifest.train)),
             *figures,
-            _figure(now["bytes"], 0),
+            figure(now["bytes"], 0),
             *shares,
         )
     return table
-
-
-def _figure(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"

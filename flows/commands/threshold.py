@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from evernorm.errors import ParamsError
-from evernorm.words import counted
+from evernorm.words import counted, percent
 from flows.commands.environment import prepare
 from flows.commands.runner import run_flow, say, table_console
 
@@ -41,7 +41,7 @@ def threshold_in_workspace(
     from tasks.workspace.workspace import Workspace
 
     workspace = Workspace.open(root)  # before Prefect is imported, which would make its home there
-    from tasks.tracking.thresholds import draw_trade_off, refuse_one_for_all, thresholds_of
+    from tasks.tracking.thresholds import draw_trade_off, refuse_without, thresholds_of
     from tasks.workspace.forget import reason_line
 
     name = workspace.key(name)
@@ -56,9 +56,7 @@ def threshold_in_workspace(
     if picture.suffix.lower() != ".png":
         raise ParamsError(f"--out {picture}: the picture is a PNG; name a file that ends with .png")
     if setting:
-        if name not in workspace.learned():
-            thresholds_of(workspace, name)  # says what is wrong
-        refuse_one_for_all(workspace)
+        refuse_without(workspace, name)
         # Committed: a run that was cut short has it in params.yaml only, and goes on.
         if workspace.committed_params().own_rates.get(name) == rate:
             say(f"{workspace.display(name)} has that rate already; nothing was changed")
@@ -80,10 +78,7 @@ def threshold_in_workspace(
     draw_trade_off(there, picture)
     say(f"drawn in {picture}")
     if setting:
-        say(
-            f"{decision.model} version {decision.version} is {decision.alias}"
-            + (f": {decision.remarks}" if decision.remarks else "")
-        )
+        say(decision.told)
 
 
 def _table(there: "Thresholds") -> Table:
@@ -107,10 +102,7 @@ def _table(there: "Thresholds") -> Table:
         table.add_row(
             f"{each.asked:.1%}{' (now)' if now else ''}",
             f"{each.threshold:+.2f}",
-            *(
-                f"{share:.1%}" if share is not None else "–"
-                for share in (each.normal, each.false_alarms, each.found)
-            ),
+            *map(percent, (each.normal, each.false_alarms, each.found)),
             style="bold" if now else "",
         )
     return table

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,25 @@ from evernorm.data.image import read_image
 from evernorm.data.profile import bit_depth_for
 from evernorm.errors import DataError
 from evernorm.methods.bank import bank_digest, load_bank
-from evernorm.methods.detector import Detector, Prediction
+from evernorm.methods.detector import Detector
 from evernorm.types import Floats, Image
 
 COLUMN = "image"
+ANSWER = {
+    "class": "string",
+    "display": "string",
+    "unknown": "boolean",
+    "anomalous": "boolean",
+    "score": "double",
+    "threshold": "double",
+    "p_value": "double",
+    "probability": "double",
+    "region": "longs",
+    "warning": "string",
+    "map": "any",
+}
+"""What an answer says of an image, and of which type."""
+
 MAPS = ("none", "png", "full")
 _THRESHOLD_GREY = 128  # of a map as PNG: half of white is an alarm
 
@@ -60,7 +74,7 @@ class ServedBank:
         answers: list[dict[str, Any]] = []
         images: dict[int, Image] = {}
         for number, value in enumerate(_column(model_input)):
-            answers.append({"bank": self.digest, "error": fault, **dict.fromkeys(_ANSWER)})
+            answers.append({"bank": self.digest, "error": fault, **dict.fromkeys(ANSWER)})
             try:
                 images[number] = _decode(value, depth)
             except DataError as error:
@@ -68,43 +82,9 @@ class ServedBank:
         if fault is None:
             predictions = self.bank.predict(list(images.values()))
             for number, prediction in zip(images, predictions, strict=True):
-                answers[number].update(_answer(prediction, wanted))
+                sent = _sent(prediction.map, prediction.map_threshold, wanted)
+                answers[number].update(prediction.to_json() | {"map": sent})
         return answers
-
-
-_ANSWER = (
-    "class",
-    "display",
-    "unknown",
-    "anomalous",
-    "score",
-    "threshold",
-    "p_value",
-    "probability",
-    "region",
-    "warning",
-    "map",
-)
-
-
-def _answer(prediction: Prediction, wanted: str) -> dict[str, Any]:
-    figures = {
-        "score": prediction.score,
-        "threshold": prediction.threshold,
-        "p_value": prediction.p_value,
-        "probability": prediction.probability,
-    }
-    return {
-        "class": prediction.routed_class,
-        "display": prediction.display or None,
-        "unknown": prediction.unknown,
-        "anomalous": prediction.anomalous,
-        # JSON has no NaN.
-        **{name: None if math.isnan(value) else value for name, value in figures.items()},
-        "region": None if prediction.region is None else list(prediction.region),
-        "warning": prediction.warning,
-        "map": _sent(prediction.map, prediction.map_threshold, wanted),
-    }
 
 
 def _sent(score_map: Floats | None, threshold: float | None, wanted: str) -> str | list[list[float]] | None:

@@ -1,10 +1,9 @@
 """What is on record of a version beside its bytes: how good it is, who made it champion, with which parameters."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from evernorm.methods.registry import learners
+from evernorm.params.dotted import flat
 from tasks.audit.lock import Described
 from tasks.audit.report import About, ClassFigures, Promotion
 from tasks.tracking.ownership import Registry
@@ -28,7 +27,7 @@ def about(described: Described, promotions: tuple[Promotion, ...]) -> About:
     return About(
         figures=_figures(described.metrics.get(described.classes[-1])),
         promotions=promotions,
-        params=dict(_flat({key: value for key, value in params.items() if key not in others})),
+        params=flat({key: value for key, value in params.items() if key not in others}),
     )
 
 
@@ -41,13 +40,3 @@ def _figures(content: bytes | None) -> dict[str, ClassFigures]:
         }
     except (ValueError, AttributeError):
         return {}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    flat: list[tuple[str, str]] = []
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat += _flat(value, f"{prefix}{key}.")
-        else:
-            flat.append((f"{prefix}{key}", str(value)))
-    return flat

@@ -6,9 +6,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from evernorm.errors import StateError
+from evernorm.params.dotted import looked_up
 from tasks.audit.lock import Described
 from tasks.audit.objects import Content, Held, storage_told
-from tasks.audit.records import looked_up, read_yaml
+from tasks.audit.records import read_yaml
 from tasks.audit.report import Notes
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import Any
 
 from evernorm.files import sha256_json
 from evernorm.lineage import SCHEMA
+from evernorm.params.dotted import looked_up
 from tasks.audit.lock import Described
 from tasks.audit.objects import Held
-from tasks.audit.records import looked_up
 from tasks.audit.report import Notes
 
 _FOLDERS = {

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from evernorm.errors import StateError
+from evernorm.params.dotted import looked_up
 from tasks.audit.commit import Commit
 from tasks.audit.records import (
     DvcFile,
@@ -14,7 +15,6 @@ from tasks.audit.records import (
     Kind,
     Lock,
     LockedStage,
-    looked_up,
     md5,
     parse,
     read_yaml,

@@ -1,7 +1,6 @@
 """The files that DVC writes, as far as an audit reads them, and the hashes in them."""
 
 import hashlib
-from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -81,13 +80,6 @@ def read_yaml(content: bytes) -> Any:
         return load(content)
     except YAMLError as error:
         raise StateError("no YAML") from error
-
-
-def looked_up(tree: Any, key: str) -> Any:
-    """The value of a dotted key, or None."""
-    for part in key.split("."):
-        tree = tree.get(part) if isinstance(tree, Mapping) else None
-    return tree
 
 
 def md5(content: bytes) -> str:

@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from evernorm.errors import PipelineError, RegistryError, StateError
 from evernorm.files import is_plain_name
+from evernorm.params.dotted import looked_up
 from evernorm.params.groups import RegistryParams
 from tasks.audit.commit import Commit
 from tasks.audit.lock import Described
-from tasks.audit.records import looked_up, read_yaml, sha256
+from tasks.audit.records import read_yaml, sha256
 from tasks.audit.report import Notes, Subject
 from tasks.tracking.ownership import Registry
 from tasks.tracking.promotions import read_log

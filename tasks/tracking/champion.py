@@ -3,13 +3,14 @@
 import fcntl
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evernorm.errors import StateError
-from evernorm.files import read_json, sha256_file, write_json
+from evernorm.files import read_json, sha256_files, write_json
 from tasks.faults import PassingError
 from tasks.tracking.ownership import registry_of
 from tasks.tracking.registry import champion_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 _COPIES = ".evernorm/champion"
-_RECORD = "copy.json"
+_RECORD, _MODEL = "copy.json", "model"
 
 
 @dataclass(frozen=True)
@@ -79,30 +80,29 @@ def _fetched(workspace: Workspace, version: "ModelVersion") -> ChampionFiles:
         source = Path(download_artifacts(version.source, tracking_uri=uri))
         return ChampionFiles(_bank_in(source), version.name, str(version.version))
     wanted = {"server": named_server(workspace), "run": str(version.run_id), "version": str(version.version)}
-    if not _is_copy_of(place, wanted):
-        new = Path(tempfile.mkdtemp(prefix="champion-", dir=place.parent))
-        try:
-            download_artifacts(version.source, tracking_uri=uri, dst_path=str(new))
-            fetched = datetime.now(UTC).isoformat(timespec="seconds")
-            record = {**wanted, "model": version.name, "fetched": fetched, "files": _hashes(new)}
-            write_json(new / _RECORD, record)
-            with (place.parent / "champion.lock").open(
-                "w"
-            ) as lock:  # the one before stays until this is whole
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                shutil.rmtree(place, ignore_errors=True)
-                new.rename(place)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-    return _checked(place, read_json(place / _RECORD))
+    record = _record_in(place)
+    if record is None or not wanted.items() <= record.items() or not _is_whole(place, record):
+        record = _renew(place, version, uri, wanted)
+    return _files(place, record)
 
 
-def _is_copy_of(place: Path, wanted: dict[str, str]) -> bool:
-    """Whether the copy is of that version of that server, every byte as it was fetched."""
-    if not (place / _RECORD).is_file():
-        return False
-    record = read_json(place / _RECORD)
-    return wanted.items() <= record.items() and bool(_hashes(place) == record["files"])
+def _renew(place: Path, version: "ModelVersion", uri: str, wanted: Mapping[str, str]) -> dict[str, Any]:
+    """Fetch a version and let it take the place of the copy, which stays until the new one is whole; its record."""
+    from mlflow.artifacts import download_artifacts
+
+    new = Path(tempfile.mkdtemp(prefix="champion-", dir=place.parent))
+    try:
+        download_artifacts(version.source, tracking_uri=uri, dst_path=str(new / _MODEL))
+        fetched = datetime.now(UTC).isoformat(timespec="seconds")
+        record = {**wanted, "model": version.name, "fetched": fetched, "files": sha256_files(new / _MODEL)}
+        write_json(new / _RECORD, record)
+        with (place.parent / "champion.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            shutil.rmtree(place, ignore_errors=True)
+            new.rename(place)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return record
 
 
 def _kept(workspace: Workspace) -> ChampionFiles | None:
@@ -112,26 +112,25 @@ def _kept(workspace: Workspace) -> ChampionFiles | None:
         StateError: It is damaged.
     """
     place = workspace.root / _COPIES
-    if not (place / _RECORD).is_file():
+    if (record := _record_in(place)) is None:
         return None
-    record = read_json(place / _RECORD)
-    return replace(_checked(place, record), fetched=record["fetched"])
-
-
-def _checked(place: Path, record: dict[str, Any]) -> ChampionFiles:
-    if _hashes(place) != record["files"]:
+    if not _is_whole(place, record):
         raise StateError(
             f"the copy of the champion in {place} is damaged; delete it, and it is fetched again"
         )
-    return ChampionFiles(_bank_in(place), record["model"], record["version"])
+    return replace(_files(place, record), fetched=record["fetched"])
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): sha256_file(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != _RECORD
-    }
+def _record_in(place: Path) -> dict[str, Any] | None:
+    return read_json(place / _RECORD) if (place / _RECORD).is_file() else None
+
+
+def _is_whole(place: Path, record: Mapping[str, Any]) -> bool:
+    return bool(sha256_files(place / _MODEL) == record["files"])
+
+
+def _files(place: Path, record: Mapping[str, Any]) -> ChampionFiles:
+    return ChampionFiles(_bank_in(place / _MODEL), record["model"], record["version"])
 
 
 def _bank_in(folder: Path) -> Path:

@@ -51,10 +51,19 @@ def rollback(registry: Registry) -> Exchange:
     Raises:
         RegistryError: There is none.
     """
-    now = recorded(registry).version
-    if now is None:
-        raise RegistryError("no version is champion; nothing was changed")
+    now = standing_version(registry)
     return _exchange(registry, now, champion_before(registry, now))
+
+
+def standing_version(registry: Registry) -> str:
+    """The champion's version.
+
+    Raises:
+        RegistryError: There is none.
+    """
+    if (version := recorded(registry).version) is None:
+        raise RegistryError("no version is champion; nothing was changed")
+    return version
 
 
 def champion_before(registry: Registry, now: str) -> str:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from evernorm.params.dotted import looked_up
+from evernorm.words import figure, percent
+
 Metrics = Mapping[str, Any]
 """What stage evaluate wrote (``metrics/<class>.json``)."""
 
@@ -34,14 +37,8 @@ _COLUMNS = {
 
 def compared(metrics: Metrics) -> dict[str, float]:
     """The figures of a bank by which runs are compared, under the names of their columns; none that is undefined."""
-    figures = {name: _at(metrics, place) for name, place in COMPARED.items()}
+    figures = {name: looked_up(metrics, place) for name, place in COMPARED.items()}
     return {name: float(value) for name, value in figures.items() if value is not None}
-
-
-def _at(metrics: Metrics, place: str) -> Any:
-    for key in place.split("."):
-        metrics = metrics[key]
-    return metrics
 
 
 def class_table(metrics: Metrics, display: Mapping[str, str]) -> dict[str, list[Any]]:
@@ -68,6 +65,8 @@ def in_words(metrics: Metrics, display: Mapping[str, str]) -> str:
         "routing accuracy": metrics["routing_accuracy"],
     }
     told = [f"{what} {value:.3f}" for what, value in whole.items() if value is not None]
+    if (recognised := looked_up(metrics, "unknown.recognised")) is not None:
+        told.append(f"unknown products recognised {percent(recognised)}")
     return "\n".join([*lines, "", ", ".join([*told, f"{metrics['bank_bytes'] / 1e6:.1f} MB"])])
 
 
@@ -88,6 +87,4 @@ def weak(metrics: Metrics) -> dict[str, float]:
 
 
 def _cell(key: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.1%}" if key.endswith("_rate") else f"{value:.3f}"
+    return percent(value) if key.endswith("_rate") else figure(value)

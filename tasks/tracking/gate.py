@@ -11,11 +11,12 @@ from evernorm.files import read_json
 from evernorm.params.groups import GateParams, Unmeasured
 from tasks.outcome import ended
 from tasks.retries import RETRIED
-from tasks.tracking.exchange import champion_before, existing
+from tasks.tracking.exchange import champion_before, existing, standing_version
 from tasks.tracking.figures import unmeasured, weak
 from tasks.tracking.occasion import Occasion
 from tasks.tracking.ownership import Registry, registry_of
 from tasks.tracking.promotions import (
+    Champion,
     Change,
     catch_up,
     change_champion,
@@ -60,6 +61,17 @@ class Decision:
     def refused(self) -> bool:
         """Whether it is not champion."""
         return self.alias != CHAMPION
+
+    @property
+    def told(self) -> str:
+        """In a line: which version is what, and why."""
+        remarks = f": {self.remarks}" if self.remarks else ""
+        return f"{self.model} version {self.version} is {self.alias}{remarks}"
+
+    @property
+    def refusal(self) -> str:
+        """What there is to say of a version that is not champion; empty for one that is."""
+        return self.remarks if self.refused else ""
 
     @property
     def cure(self) -> str:
@@ -120,7 +132,7 @@ def decide(workspace: Workspace, name: str, version: str, occasion: Occasion | N
         why = (made.description or "").partition("\n")[0]
         registry.describe(made, described(workspace, metrics, why, verdict))
         registry.set_tags(made, {**tags, "gate.unmeasured": ",".join(unknown), "gate.weak": ",".join(little)})
-        return ended(decision, decision.remarks if decision.refused else "")
+        return ended(decision, decision.refusal)
 
 
 @task(task_run_name="promote version {version}", **RETRIED)
@@ -148,9 +160,7 @@ def promote(workspace: Workspace, version: str, reason: str, instead_of: str | N
             _point(registry, version)
             return None
         if instead_of is not None and seen.version != instead_of:
-            raise RegistryError(
-                f"version {seen.version} became champion in the place of {instead_of} meanwhile; look at it and run again"
-            )
+            raise _overtaken(seen, instead_of)
         return change_champion(registry, "promote", version, reason, seen)
 
 
@@ -182,10 +192,7 @@ def standing_champion(workspace: Workspace) -> str:
         RegistryError: There is none.
     """
     with registry_of(workspace) as registry:
-        version = recorded(registry).version
-    if version is None:
-        raise RegistryError("no version is champion; nothing was changed")
-    return version
+        return standing_version(registry)
 
 
 @task(task_run_name="roll back", **RETRIED)
@@ -210,10 +217,7 @@ def roll_back(workspace: Workspace, reason: str, from_version: str) -> Change:
             changes = standing(registry)
             if (changes[-1].what, changes[-1].before) == ("rollback", from_version):
                 return changes[-1]
-            raise RegistryError(
-                f"version {seen.version} became champion in the place of {from_version} meanwhile; look at it and "
-                f"run again"
-            )
+            raise _overtaken(seen, from_version)
         before = champion_before(registry, from_version)
         _refuse_unusable(registry, workspace, before)
         return change_champion(registry, "rollback", before, reason, seen)
@@ -307,6 +311,12 @@ def _taken_back(registry: Registry, version: str) -> list[str]:
     return [
         f"taken back by {concerned[-1].by} ({concerned[-1].why}); only `evernorm promote {version}` brings it back"
     ]
+
+
+def _overtaken(stands: Champion, expected: str) -> RegistryError:
+    return RegistryError(
+        f"version {stands.version} became champion in the place of {expected} meanwhile; look at it and run again"
+    )
 
 
 def _refuse_unusable(registry: Registry, workspace: Workspace, version: str) -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from evernorm.errors import RegistryError
 from evernorm.files import sha256_json
+from evernorm.words import minute
 from tasks.tracking.ownership import Registry
 from tasks.tracking.people import user
 from tasks.tracking.registry import CHAMPION, champion_of
@@ -68,7 +69,7 @@ class Change:
     def in_words(self) -> str:
         """For whoever reads MLflow's page, as Markdown."""
         figures = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in self.metrics.items())
-        who = f"{self.by}, {self.at[:16].replace('T', ' ')} UTC"
+        who = f"{self.by}, {minute(self.at)} UTC"
         return "\n\n".join(
             [
                 f"**{self.what}**: version {self.before} → {self.after}",

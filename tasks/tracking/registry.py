@@ -11,7 +11,7 @@ from prefect import task
 from evernorm import __version__
 from evernorm.files import read_json, sha256_file
 from evernorm.methods.bank import bank_digest
-from evernorm.serve import COLUMN, MAPS
+from evernorm.serve import ANSWER, COLUMN, MAPS
 from tasks.retries import RETRIED
 from tasks.tracking.figures import in_words
 from tasks.tracking.occasion import Occasion
@@ -166,8 +166,8 @@ def described(
         why: Why there is this version, in a line; the first of the text.
         verdict: What the gate said.
     """
-    display = {name: workspace.display(name) for name in metrics["classes"]}
-    text = "\n\n".join([why, f"Gate: {verdict}", in_words(metrics, display)])
+    figures = in_words(metrics, workspace.displays(metrics["classes"]))
+    text = "\n\n".join([why, f"Gate: {verdict}", figures])
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 2]} …"
 
 
@@ -179,25 +179,18 @@ def _save_model(folder: Path, workspace: Workspace, name: str) -> None:
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import AnyType, Array, DataType
 
-    text, number, flag = DataType.string, DataType.double, DataType.boolean
-    answer: dict[str, DataType | Array | AnyType] = {
-        "bank": text,
-        "error": text,
-        "class": text,
-        "display": text,
-        "unknown": flag,
-        "anomalous": flag,
-        "score": number,
-        "threshold": number,
-        "p_value": number,
-        "probability": number,
-        "region": Array(DataType.long),
-        "warning": text,
-        "map": AnyType(),  # type: ignore[no-untyped-call]
+    text = DataType.string
+    kinds: dict[str, DataType | Array | AnyType] = {
+        "string": text,
+        "boolean": DataType.boolean,
+        "double": DataType.double,
+        "longs": Array(DataType.long),
+        "any": AnyType(),  # type: ignore[no-untyped-call]
     }
+    answer = {"bank": "string", "error": "string", **ANSWER}
     # Text: with any other type MLflow's server takes only some of its own payload forms.
     inputs = Schema([ColSpec(text, COLUMN)])
-    outputs = Schema([ColSpec(kind, name, required=name == "bank") for name, kind in answer.items()])
+    outputs = Schema([ColSpec(kinds[kind], name, required=name == "bank") for name, kind in answer.items()])
     params = ParamSchema([ParamSpec("map", text, MAPS[0])])
     pyfunc.save_model(
         folder,

@@ -14,6 +14,7 @@ from evernorm import __version__
 from evernorm.data.manifest import Manifest
 from evernorm.errors import RegistryError
 from evernorm.files import read_json, sha256_file, sha256_json
+from evernorm.params.dotted import flat
 from evernorm.structure.report import REPORT
 from tasks.retries import RETRIED
 from tasks.stages.stage import result_params
@@ -117,13 +118,13 @@ def _record(
     run_id, parent_id = run.info.run_id, parent.info.run_id
     if run.data.tags.get(_COMPLETE) == "true":  # a finished record is never written again
         return Recorded(parent_id, run_id, _seconds(run))
-    _log_params(client, run_id, _flat(result_params(params)))
-    _log_params(client, parent_id, _flat({"method": params.method}))
+    _log_params(client, run_id, flat(result_params(params)))
+    _log_params(client, parent_id, flat({"method": params.method}))
     seconds = {each.stage: each.seconds for each in stage_runs if each.seconds is not None}
     figures = {**compared(metrics), SECONDS: sum(seconds.values())}
     _log_metrics(client, run_id, figures, step)
     _log_metrics(client, parent_id, figures, step)
-    display = {each: workspace.display(each) for each in metrics["classes"]}
+    display = workspace.displays(metrics["classes"])
     _describe(client, (run_id, parent_id), metrics, display)
     client.log_dict(run_id, class_table(metrics, display), "classes.json")
     client.set_tag(run_id, _TOOK, json.dumps(seconds))
@@ -166,14 +167,9 @@ def record_variant(workspace: Workspace, variant: str, summary_file: Path) -> st
         )
         run_id = str(run.info.run_id)
         if run.data.tags.get(_COMPLETE) != "true":
-            _log_params(client, run_id, _flat(result_params(params)))
+            _log_params(client, run_id, flat(result_params(params)))
             _log_metrics(client, run_id, compared(metrics), 0)
-            _describe(
-                client,
-                (run_id,),
-                metrics,
-                {name: workspace.display(name) for name in metrics["classes"]},
-            )
+            _describe(client, (run_id,), metrics, workspace.displays(metrics["classes"]))
             client.log_artifact(run_id, str(summary_file))
             client.set_tag(run_id, _COMPLETE, "true")
             client.set_terminated(run_id, "FINISHED")
@@ -314,13 +310,3 @@ def _log_data(client: "MlflowClient", run_id: str, workspace: Workspace, name: s
         profile=f'{{"train": {len(manifest.train)}, "test": {len(manifest.test)}}}',
     )
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = str(value)
-    return flat

@@ -162,7 +162,7 @@ def summarise(workspace: Workspace, recorded: list[Recorded], decision: Decision
     return Summary(
         method=params.method,
         classes=classes,
-        display={name: workspace.display(name) for name in classes},
+        display=workspace.displays(classes),
         matrix=Matrix(image_auroc=[[*row, *[None] * (len(classes) - len(row))] for row in rows]),
         per_class={name: Figures(**metrics["per_class"][name]) for name in classes},
         mean=Figures(**{key: value for key, value in metrics["mean"].items() if key in fields}),

@@ -46,10 +46,8 @@ def thresholds_of(workspace: Workspace, name: str, asked: float | None = None) -
         ParamsError: The bank does not know the class.
         StateError: The method keeps one memory, and so one threshold, for all; or a run was cut short.
     """
+    refuse_without(workspace, name)
     learned = workspace.learned()
-    if name not in learned:
-        raise ParamsError(f"{name!r} is not in the bank, which knows {', '.join(learned) or 'no class yet'}")
-    refuse_one_for_all(workspace)
     folder = workspace.paths.model(learned[-1]) / "calibration" / name
     if not folder.is_dir():
         raise StateError(f"the bank after {learned[-1]} is not whole, as a run was cut short; run it again")
@@ -66,12 +64,15 @@ def thresholds_of(workspace: Workspace, name: str, asked: float | None = None) -
     return Thresholds(name, workspace.display(name), present, name in own, len(reading.scores), choices)
 
 
-def refuse_one_for_all(workspace: Workspace) -> None:
-    """Refuse a threshold for one class where the method does not tell classes apart.
+def refuse_without(workspace: Workspace, name: str) -> None:
+    """Refuse a class that has no threshold of its own.
 
     Raises:
-        StateError: It does not.
+        ParamsError: The bank does not know it.
+        StateError: The method does not tell classes apart.
     """
+    if name not in (learned := workspace.learned()):
+        raise ParamsError(f"{name!r} is not in the bank, which knows {', '.join(learned) or 'no class yet'}")
     method = workspace.params.method
     if not learners()[method].traits.routes:
         raise StateError(

@@ -146,6 +146,10 @@ class Workspace:
         path = self.paths.manifest(name)
         return str(read_json(path).get("display") or name) if path.is_file() else name
 
+    def displays(self, names: Iterable[str]) -> dict[str, str]:
+        """`display` of several, by key."""
+        return {name: self.display(name) for name in names}
+
     def key(self, name: str) -> str:
         """The class of the stream that has this key or display name; the name itself where there is none."""
         return next((key for key in self.params.stream if name in {key, self.display(key)}), name)

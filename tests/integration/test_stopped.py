@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -18,7 +18,7 @@ from evernorm.data import synthetic
 SAID = "evernorm: stopped; the same command goes on from the last finished stage"
 # All that may stand on standard error, where it is no terminal: what was brought in, and how far it is.
 OURS = re.compile(
-    r"\d+ classes, \d+ new or changed \(\d+ images\) → .*"
+    r"\d+ class(es)?, \d+ new or changed \(\d+ images\) → .*"
     r"|\[\d+/\d+\] \S+"
     r"| {6}((masks|prompts|knowledge|weibull|evaluate) \d.*|up to date)"
     r"| {6}continual-bank version \d+ (champion|candidate).*"
@@ -38,11 +38,21 @@ def plain(tmp_path) -> Path:
     return tmp_path / "photos"
 
 
-def begin(*arguments: object, log: Path) -> subprocess.Popen:
-    """Start ``evernorm …``; standard error goes into a file."""
-    command = [sys.executable, "-m", "flows.commands.cli", *map(str, arguments)]
-    with log.open("wb") as stream:
-        return subprocess.Popen(command, stderr=stream, stdout=subprocess.DEVNULL)
+@pytest.fixture
+def begin() -> Iterator[Callable[..., subprocess.Popen]]:
+    """Start ``evernorm …``; standard error goes into a file. What still runs when the test ends is killed."""
+    begun = []
+
+    def start(*arguments: object, log: Path) -> subprocess.Popen:
+        command = [sys.executable, "-m", "flows.commands.cli", *map(str, arguments)]
+        with log.open("wb") as stream:
+            begun.append(subprocess.Popen(command, stderr=stream, stdout=subprocess.DEVNULL))
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.wait()
 
 
 def stop_amid(process: subprocess.Popen, stage: str, log: Path) -> None:
@@ -83,7 +93,7 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def test_a_run_that_is_terminated_leaves_nothing_and_goes_on_without_a_foreign_word(
-    plain, tmp_path, small, evernorm, monkeypatch
+    plain, tmp_path, small, evernorm, begin, monkeypatch
 ):
     """With a Prefect server of its own, amid a stage; then a first `learn` of a plain folder, as a new user sees it.
 
@@ -101,7 +111,7 @@ def test_a_run_that_is_terminated_leaves_nothing_and_goes_on_without_a_foreign_w
 
 
 def test_a_watch_on_a_schedule_that_is_terminated_leaves_nothing_and_pauses(
-    plain, tmp_path, small, evernorm, prefect_server
+    plain, tmp_path, small, evernorm, begin, prefect_server
 ):
     """Amid the run of another minute; the schedule waits for the next watch, which goes on."""
     (tmp_path / "inbox").mkdir()
@@ -110,7 +120,10 @@ def test_a_watch_on_a_schedule_that_is_terminated_leaves_nothing_and_pauses(
     watcher = begin(*arguments, "--set", "watch.cron=0 0 1 1 *", *small, log=log)
     wait_for(lambda: bool(deployments(prefect_server, tmp_path / "w")) or watcher.poll() is not None, 120)
     (deployment,) = deployments(prefect_server, tmp_path / "w")
-    httpx.post(f"{prefect_server}/deployments/{deployment['id']}/create_flow_run", json={}).raise_for_status()
+    run = f"{prefect_server}/deployments/{deployment['id']}/create_flow_run"
+    wait_for(
+        lambda: httpx.post(run, json={}).is_success, 60
+    )  # refused while another writes into its database
     stop_amid(watcher, "knowledge", log)
     (deployment,) = deployments(prefect_server, tmp_path / "w")
     assert deployment["paused"]

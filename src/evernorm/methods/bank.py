@@ -24,7 +24,7 @@ from evernorm.files import (
     check_schema,
     read_arrays,
     read_json,
-    sha256_file,
+    sha256_files,
     sha256_json,
     write_arrays,
     write_json,
@@ -70,8 +70,7 @@ def save_bank(detector: Detector, folder: Path) -> None:
 
 def bank_digest(folder: Path) -> str:
     """Hex SHA-256 of a stored bank: of the names and the bytes of all its files."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return sha256_json({str(path.relative_to(folder)): sha256_file(path) for path in files})
+    return sha256_json(sha256_files(folder))
 
 
 def load_bank(folder: Path | str, device: Device = Device.AUTO) -> Detector:

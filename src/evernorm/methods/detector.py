@@ -60,6 +60,25 @@ class Prediction:
             return None
         return region_of(self.map, self.map_threshold)
 
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it, without the map: None for what cannot be said of an unknown product."""
+        figures = {
+            "score": self.score,
+            "threshold": self.threshold,
+            "p_value": self.p_value,
+            "probability": self.probability,
+        }
+        region = self.region
+        return {
+            "class": self.routed_class,
+            "display": self.display or None,
+            "unknown": self.unknown,
+            "anomalous": self.anomalous,
+            **{name: None if self.unknown else value for name, value in figures.items()},
+            "region": None if region is None else list(region),
+            "warning": self.warning,
+        }
+
 
 @dataclass(frozen=True)
 class Seen:
