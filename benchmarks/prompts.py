@@ -22,7 +22,7 @@ import numpy as np
 from evernorm.data.experience import Experience, TestView
 from evernorm.data.readers import read_classes
 from evernorm.data.validate import validate
-from evernorm.features.backbone import build_backbone
+from evernorm.features.backbone import TimmBackbone, build_backbone
 from evernorm.features.extract import collect
 from evernorm.maps import anomaly_map
 from evernorm.memory.coreset import greedy_k_centre
@@ -38,9 +38,10 @@ from evernorm.prompts.contrastive import structure_loss
 from evernorm.prompts.params import PromptKind
 from evernorm.prompts.prompt import Prompt
 from evernorm.prompts.prompted import PromptedBackbone
-from evernorm.prompts.training import first_values, train_prompt
+from evernorm.prompts.trainee import PromptTrainee, first_prompt
+from evernorm.prompts.training import train as train_values
 from evernorm.structure.grid import to_grid
-from evernorm.structure.segmenter import build_segmenter
+from evernorm.structure.superpixels import SuperpixelSegmenter
 from evernorm.types import Floats, Image, Indices, Read
 
 Labels = list[Indices]
@@ -76,7 +77,9 @@ def main() -> None:
         report(options.out, name, None, without)
         for seed in range(options.seeds):
             started = time.process_time()
-            prompt, history = train_prompt(network, train.read, labels, seed)
+            trainee = PromptTrainee(network, labels, seed)
+            values, history = train_values(trainee, train.read, len(train), seed)
+            prompt = Prompt.of(network.kind, values)
             seconds = time.process_time() - started
             floor = options.epochs * len(train) * passes(network, train.read, labels)
             trained = figures(network, prompt, train, test, options.rows, options.starts)
@@ -107,8 +110,8 @@ def main() -> None:
 def parts(structure: str, params: Params, network: PromptedBackbone, train: Experience) -> Labels:
     """The part of each patch: superpixels, or clusters of the frozen features (k-means, k = 10)."""
     if structure == "superpixels":
-        segmenter = build_segmenter(params.masks)
-        return [to_grid(segmenter.labels(image), network.backbone.grid) for image in train.images()]
+        segmenter = SuperpixelSegmenter(params.masks.superpixels, params.masks.min_region)
+        return [to_grid(segmenter.segment(image).labels, network.backbone.grid) for image in train.images()]
     from sklearn.cluster import KMeans
 
     features = np.concatenate([network.backbone.features([image]) for image in train.images()])
@@ -128,7 +131,7 @@ def passes(network: PromptedBackbone, read: Read, labels: Labels, images: int = 
     begun = type(begun)(begun.state.clone(), {level: kept.clone() for level, kept in begun.levels.items()})
     prompts = {
         block: torch.from_numpy(value).to(network.backbone.device).requires_grad_()
-        for block, value in first_values(network, 0).items()
+        for block, value in first_prompt(network, 0).values.items()
     }
     truth = torch.from_numpy(np.stack(labels[:size])).to(network.backbone.device)
     started = 0.0
@@ -165,16 +168,15 @@ def figures(
                 auroc(test.labels, scores.astype(np.float64)) or 0.5
             )
             if any(record.mask for record in test.records):
-                found.setdefault((size, "pixel AP"), []).append(pixel_ap(network, test, distances))
+                found.setdefault((size, "pixel AP"), []).append(pixel_ap(network.backbone, test, distances))
     return found
 
 
-def pixel_ap(network: PromptedBackbone, test: TestView, distances: Floats) -> float:
+def pixel_ap(backbone: TimmBackbone, test: TestView, distances: Floats) -> float:
     """Over the images whose mask is known."""
     pixels = PixelMetrics(0.3)
     for number in range(len(test)):
         if (mask := test.mask(number)) is not None:
-            backbone = network.backbone
             pixels.update(
                 anomaly_map(distances[number], backbone.grid, backbone.preprocess.size, mask.shape), mask
             )

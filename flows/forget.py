@@ -14,6 +14,7 @@ from tasks.tracking.gate import Decision
 from tasks.tracking.occasion import Occasion
 from tasks.tracking.ownership import claim, registry_of
 from tasks.tracking.registry import CHAMPION, champion_of, versions_that_know
+from tasks.tracking.runs import record_bank
 from tasks.tracking.server import tracking_uri
 from tasks.workspace.forget import Forgotten, begin, finish, reason_line, remove
 from tasks.workspace.versions import record_versions
@@ -44,6 +45,7 @@ def forget_class(root: Path, name: str, reason: str) -> tuple[Forgotten, Decisio
             ran = [stage.stage for stage in learned[each].ran]
             console.print(f"{each}: {' · '.join(ran) or 'up to date'}", style="dim")
         decision = publish(workspace, learned, f"Forget {name}", Occasion.forgetting(forgot))
+        record_bank(workspace)  # in the place of one that shows the class
         finish(workspace)
         report(workspace, [decision])
     return ended((forgot, decision), decision.refusal)

@@ -21,7 +21,7 @@ from tasks.tracking.gate import Decision, decide
 from tasks.tracking.occasion import Occasion
 from tasks.tracking.ownership import claim
 from tasks.tracking.registry import register, stamp
-from tasks.tracking.runs import Recorded, record
+from tasks.tracking.runs import Recorded, record, record_bank
 from tasks.tracking.settled import settle, settled
 from tasks.workspace.checks import check_changed
 from tasks.workspace.pipeline import StageRun, push, reproduce
@@ -86,6 +86,8 @@ def learn_stream(root: Path, *, published: bool = True) -> tuple[dict[str, Learn
         if published:
             claim(workspace)
         learned, decision = learn_from(workspace, 0, published=published)
+        if not all(each.settled for each in learned.values()):
+            record_bank(workspace)
         if published:
             report(workspace, [decision] if decision else [])
         return ended((learned, decision), decision.refusal if decision else "")

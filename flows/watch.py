@@ -30,7 +30,7 @@ from tasks.stages.stage import result_params
 from tasks.tracking.gate import Decision
 from tasks.tracking.ownership import claim, registry_of
 from tasks.tracking.registry import champion_of
-from tasks.tracking.runs import record_report
+from tasks.tracking.runs import record_bank, record_report
 from tasks.workspace.checks import check_machine
 from tasks.workspace.forget import refuse_unfinished
 from tasks.workspace.workspace import Workspace
@@ -101,7 +101,7 @@ def watch_inbox(root: Path) -> tuple[list[Taken], list[Refusal]]:
                 refusals.append(Refusal(delivery.name, tuple(faults)))
                 continue
             try:
-                manifest = check_delivery(workspace, delivery.name)
+                manifest = check_delivery(workspace, delivery)
             except DataError as error:
                 refusals.append(refuse(workspace, delivery.name, delivery.digest, error))
                 continue
@@ -116,6 +116,8 @@ def watch_inbox(root: Path) -> tuple[list[Taken], list[Refusal]]:
             # A new server knows no version of what is learned already.
             _, decision = learn_from(workspace, 0)
             decisions += [decision] if decision else []
+        if taken or decisions:
+            record_bank(workspace)
         report(workspace, decisions, refusals)
         if refusals:
             told = "\n".join(map(str, refusals))

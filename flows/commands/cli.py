@@ -44,6 +44,8 @@ PIPELINE = {
     "psutil",
     "ruamel",
     "ruamel.yaml",
+    "sklearn",
+    "threadpoolctl",
 }
 DEFAULT_WORKSPACE = Path("evernorm-workspace")
 
@@ -153,11 +155,14 @@ def pack(
     add: Annotated[
         bool, typer.Option("--add", help="Add to the delivery of the class that is there, not replace it.")
     ] = False,
+    description: Annotated[
+        str | None, typer.Option(help="What the class is, in a sentence or a few. Default: its class.txt.")
+    ] = None,
 ) -> None:
     """Deliver a class into an inbox, whole and with its hashes."""
     from flows.commands.pack import pack_class
 
-    pack_class(folder, place, add=add)
+    pack_class(folder, place, add=add, description=description)
 
 
 @app.command()
@@ -308,7 +313,9 @@ def ablate(
     method: Annotated[str, typer.Option(help="Whose paper's tables.")] = "ucad",
     tables: Annotated[
         str | None,
-        typer.Option(help="Default: all. ucad: 6 prompts, 7 rows, 8 feature level, training."),
+        typer.Option(
+            help="Default: all. ucad: 6 prompts, 7 rows, 8 feature level, training; mtrmb: 4 parts, 5 length."
+        ),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of the training, a,b,c.")] = "0",
     drop_faulty: DropOption = False,

@@ -9,13 +9,14 @@ from flows.commands.environment import prepare
 from flows.commands.runner import say
 
 
-def pack_class(folder: Path, place: str, *, add: bool) -> None:
+def pack_class(folder: Path, place: str, *, add: bool, description: str | None) -> None:
     """Deliver the class in a folder and say what was sent.
 
     Args:
         folder: The class.
         place: The inbox.
         add: Whether to add to the delivery that is there; otherwise this one takes its place.
+        description: What the class is, in words; None: what its folder says.
 
     Raises:
         EvernormError: Anything the user can cure; nothing was sent if the class is at fault.
@@ -23,7 +24,7 @@ def pack_class(folder: Path, place: str, *, add: bool) -> None:
     prepare()
     from tasks.inbox.delivery import pack
 
-    packed = pack(folder, place, add=add, tell=say)
+    packed = pack(folder, place, add=add, description=description, tell=say)
     files = packed.manifest.files
     size = decimal(sum(file.size for file in files))
     say(

@@ -22,7 +22,7 @@ def _check_class(name: str, folder: str, held: Held, notes: Notes) -> None:
     if manifest is None:
         return
     notes.compare("manifest", f"{folder}/manifest.json class", manifest.name, name, folder)
-    if training is not None and training != manifest.model_copy(update={"records": manifest.train}):
+    if training is not None and training != manifest.training():
         notes.find(
             "manifest", f"{folder}/train.json", "differs", "the training images of manifest.json", folder
         )

@@ -100,18 +100,23 @@ def fetch_delivery(workspace: Workspace, delivery: "Delivery") -> list[str]:
         return fetch(storage, delivery, beside / folder, progress)
 
 
-def check_delivery(workspace: Workspace, name: str) -> "Manifest":
+def check_delivery(workspace: Workspace, delivery: "Delivery") -> "Manifest":
     """Check what was fetched as `evernorm learn` checks a folder.
+
+    Returns:
+        The class's manifest, with the description that the delivery has; without one, what its folder says.
 
     Raises:
         DataError: Listing everything that is wrong with it.
     """
     odd: dict[str, str] = {}
-    data = workspace.params.data
+    name, data = delivery.name, workspace.params.data
     with progress_bar(f"{name}: checking") as progress:
         manifest = validate(
             workspace.root / INBOX / name, [name], progress=progress, params=data, warn=odd.__setitem__
         )[name]
+    if delivery.manifest.description is not None:
+        manifest = manifest.model_copy(update={"description": delivery.manifest.description})
     refuse_other_names(workspace, {name: manifest})
     for sentence in odd.values():
         Console(stderr=True, highlight=False).print(f"{name}: {sentence}", style="yellow", markup=False)

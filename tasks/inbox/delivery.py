@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
+from evernorm.data.description import tidy
 from evernorm.data.manifest import Manifest
 from evernorm.data.naming import key_of
 from evernorm.data.readers import VISA_TABLE
@@ -27,7 +28,14 @@ class Packed:
     there: int
 
 
-def pack(folder: Path, place: str, *, add: bool = False, tell: Callable[[str], None] | None = None) -> Packed:
+def pack(
+    folder: Path,
+    place: str,
+    *,
+    add: bool = False,
+    description: str | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Packed:
     """Deliver the class in a folder; interrupted, it goes on when it is run again.
 
     What an earlier delivery of the class left and this one does not name is removed after the files are sent and
@@ -37,21 +45,27 @@ def pack(folder: Path, place: str, *, add: bool = False, tell: Callable[[str], N
     Args:
         folder: The class; its name is what people call the class.
         place: The inbox, a directory or ``s3://bucket/prefix``.
-        add: Whether the files are added to those of the delivery that is there.
+        add: Whether the files are added to those of the delivery that is there; its description stays then, if there
+            is no other.
+        description: What the class is, in words; None: what its folder says.
         tell: Called with a sentence where the delivery that is there is changed, before it is.
 
     Raises:
         DataError: The class could not be learned, there is nothing to add to, what is added has the name of something
             else there, or files that nobody delivered are in its place; nothing was sent.
-        ParamsError: `place` cannot be an inbox for this class.
+        ParamsError: `place` cannot be an inbox for this class, or `description` describe one.
         PassingError: The inbox is out of reach.
         PipelineError: It does not exist or refuses.
     """
+    if description is not None:
+        description = _usable(description)
     folder, storage = folder.resolve(), open_storage(place)
     name = key_of(folder.name)
     _refuse_itself(folder, storage, name)
     with progress_bar(f"checking {folder.name}") as progress:
         records = validate(folder.parent, [name], progress=progress, least=0 if add else MIN_TRAIN)[name]
+    if description is not None:
+        records = records.model_copy(update={"description": description})
     manifest = own = _describe(folder, records)
     stored = storage.objects(name)
     before = _manifest_before(storage, stored, name)
@@ -73,6 +87,13 @@ def pack(folder: Path, place: str, *, add: bool = False, tell: Callable[[str], N
     return Packed(manifest, len(there))
 
 
+def _usable(description: str) -> str:
+    try:
+        return tidy(description)
+    except ValueError as error:
+        raise ParamsError(f"the description that was given: {error}") from error
+
+
 def _refuse_itself(folder: Path, storage: Storage, name: str) -> None:
     """Delivering a folder onto itself would remove whatever in it is not delivered."""
     if isinstance(storage, FolderStorage):
@@ -82,7 +103,7 @@ def _refuse_itself(folder: Path, storage: Storage, name: str) -> None:
 
 
 def _describe(folder: Path, manifest: Manifest) -> DeliveryManifest:
-    """The files that a class consists of."""
+    """What a class consists of: its names, its description, its files."""
     if manifest.format == "visa":
         raise DataError(
             f"{folder.name} is described by {VISA_TABLE}, which is in no class folder and cannot be delivered with "
@@ -100,6 +121,7 @@ def _describe(folder: Path, manifest: Manifest) -> DeliveryManifest:
             {
                 "name": manifest.name,
                 "display": None if manifest.display == manifest.name else manifest.display,
+                "description": manifest.description or None,
                 "files": listed,
             }
         )
@@ -108,7 +130,7 @@ def _describe(folder: Path, manifest: Manifest) -> DeliveryManifest:
 
 
 def _together(before: DeliveryManifest | None, own: DeliveryManifest, place: str) -> DeliveryManifest:
-    """A delivery with the files of another one added.
+    """A delivery with the files of another one added, and its description if it has one.
 
     Raises:
         DataError: There is none, or one path names two files.
@@ -130,17 +152,21 @@ def _together(before: DeliveryManifest | None, own: DeliveryManifest, place: str
             "images in train/good or beside each other"
         )
     files = [file.model_dump() for file in {*before.files, *own.files}]
+    description = own.description or before.description
     try:
-        return DeliveryManifest.model_validate({**before.model_dump(), "files": files})
+        return DeliveryManifest.model_validate(
+            {**before.model_dump(), "description": description, "files": files}
+        )
     except ValidationError as error:
         raise DataError("what is added does not go together with the delivery", told(error)) from error
 
 
 def _changes(before: DeliveryManifest, after: DeliveryManifest) -> str:
-    """What becomes of the files of the delivery that is there."""
+    """What becomes of the delivery that is there."""
     old, new = set(before.files), set(after.files)
     what = f"{counted(len(new - old), 'file')} new, {len(old & new)} as before, {len(old - new)} removed"
-    how = "adds to" if old <= new else "replaces"
+    what += "" if before.description == after.description else "; its description changes"
+    how = "replaces" if old - new else "adds to" if new - old else "changes"
     return f"{after.display or after.name}: {how} the delivery of {counted(len(old), 'file')} that is there: {what}"
 
 

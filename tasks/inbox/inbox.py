@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from evernorm.data.description import Description
 from evernorm.data.manifest import PlainName, Sha256
 from evernorm.data.naming import DisplayName, key_of
 from evernorm.errors import DataError
@@ -63,6 +64,7 @@ class DeliveryManifest(BaseModel):
         schema_version: Version of this schema.
         name: Key of the class, a plain name.
         display: What people call it, where that is not the key.
+        description: What it is, in words, where somebody has said.
         files: All files but the manifest itself.
     """
 
@@ -71,6 +73,7 @@ class DeliveryManifest(BaseModel):
     schema_version: Literal[1] = 1
     name: PlainName
     display: DisplayName | None = None
+    description: Description | None = None
     files: Annotated[tuple[DeliveredFile, ...], AfterValidator(_apart)]
 
     @model_validator(mode="after")

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from evernorm.data.experience import Experience
 from evernorm.data.manifest import Manifest
 from evernorm.files import StoredArrays, read_arrays, read_json
+from evernorm.methods.registry import learners
 from evernorm.structure.report import REPORT, flagged
 from evernorm.structure.store import load_labels
+from evernorm.words import counted
 from tasks.tracking.matrix import matrix_of
 from tasks.workspace.workspace import Workspace
 
@@ -28,6 +32,35 @@ def draw(folder: Path, workspace: Workspace, name: str, metrics: Mapping[str, An
     history = training_history(workspace, name)
     if "loss" in history:
         save(training_curve(history, classes[name]), folder / "prompt.png")
+
+
+def draw_bank(path: Path, workspace: Workspace) -> bool:
+    """Draw the rows that the bank reads now, and tell whether there is a picture.
+
+    There is none of a method without rows, nor of one that keeps the rows of all classes as one: they say not whose
+    they are.
+    """
+    from tasks.tracking.bank_picture import LEAST, MOST, bank_map, in_plane, some_rows
+    from tasks.tracking.pictures import called, save
+
+    method, learned = workspace.params.method, workspace.learned()
+    if not learned or not learners()[method].traits.routes:
+        return False
+    bank = StoredArrays(workspace.paths.model(learned[-1]) / "entries.safetensors")
+    known = {name: f"{name}/rows" for name in learned if f"{name}/rows" in bank}
+    share = max(1, MOST // max(1, len(known)))
+    shown = [some_rows(bank[rows], share) for rows in known.values()]
+    if not shown or len(np.unique(np.concatenate(shown), axis=0)) < LEAST:
+        return False
+    kept, points = sum(bank.shape(rows)[0] for rows in known.values()), in_plane(np.concatenate(shown))
+    parts = np.split(points, np.cumsum([len(rows) for rows in shown])[:-1])
+    classes = [called(name, workspace.display(name)) for name in known]
+    title = (
+        f"{method}: what the bank remembers of {counted(len(classes), 'class', 'classes')}\n"
+        f"t-SNE of {len(points):,} of its {kept:,} rows"
+    )
+    save(bank_map(dict(zip(classes, parts, strict=True)), title), path)
+    return True
 
 
 def training_history(workspace: Workspace, name: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from evernorm.metrics.image import roc_curve
 Arrays = Mapping[str, npt.NDArray[Any]]
 Classes = Mapping[str, str]
 _GOOD, _BAD, _LINE = "#3b6ea5", "#c8553d", "#444444"
+_TERM = "loss."
 
 
 def called(key: str, display: str) -> str:
@@ -59,12 +60,15 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def training_curve(history: Arrays, name: str) -> Figure:
-    """The loss of each epoch of a prompt, and which epoch was kept."""
+    """The loss of each epoch and its terms, where it has several, and which epoch was kept."""
     figure = Figure(figsize=(5.5, 3.4), layout="constrained")
     axes = figure.add_subplot()
     epochs = range(1, len(history["loss"]) + 1)
     axes.plot(epochs, history["loss"], color=_GOOD, marker=".", label="training loss")
-    axes.set(xlabel="epoch", ylabel="loss", title=f"{name}: prompt")
+    for key in sorted(key for key in history if key.startswith(_TERM)):
+        term = key.removeprefix(_TERM).replace("_", " ")
+        axes.plot(epochs, history[key], lw=1, ls=":", marker=".", markersize=3, label=term)
+    axes.set(xlabel="epoch", ylabel="loss", title=f"{name}: training")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(history["held_out"]):
         other = axes.twinx()

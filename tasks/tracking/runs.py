@@ -18,7 +18,7 @@ from evernorm.params.dotted import flat
 from evernorm.structure.report import REPORT
 from tasks.retries import RETRIED
 from tasks.stages.stage import result_params
-from tasks.tracking.drawing import draw, training_history
+from tasks.tracking.drawing import draw, draw_bank, training_history
 from tasks.tracking.figures import SECONDS, class_table, compared, in_words, weak
 from tasks.tracking.people import user
 from tasks.tracking.server import EXPERIMENT, connected, remember, tracking_uri
@@ -87,13 +87,7 @@ def _record(
     save_view(client, experiment)
     params, metrics = workspace.params, read_json(workspace.paths.metrics(name))
     step = len(metrics["classes"])
-    parent = _find_or_create(
-        client,
-        experiment,
-        key=f"stream:{workspace.identity}:{params.method}",
-        name=f"{params.method} stream",
-        tags={"evernorm.kind": "stream", **_origin()},
-    )
+    parent = _stream(client, experiment, workspace)
     # What was learned, from what: another parameter or another result is another run, a retry is not.
     digest = sha256_json(
         [
@@ -141,6 +135,22 @@ def _record(
     client.set_terminated(run_id, "FINISHED")
     client.set_terminated(parent_id, "FINISHED")
     return Recorded(parent_id, run_id, {**_seconds(run), **seconds})
+
+
+@task(task_run_name="draw the bank", **RETRIED)
+def record_bank(workspace: Workspace) -> None:
+    """Show on the page of the stream which rows its bank reads now; it costs seconds, so once a run.
+
+    Raises:
+        PassingError: MLflow is out of reach.
+        RegistryError: MLflow refuses.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "bank.png"
+        if draw_bank(picture, workspace):
+            with connected(workspace) as client:
+                stream = _stream(client, experiment_of(client, workspace), workspace)
+                client.log_artifact(stream.info.run_id, str(picture), "pictures")
 
 
 @task(task_run_name="record variant {variant}", **RETRIED)
@@ -255,6 +265,18 @@ def _describe(
         client.set_tag(run, "evernorm.finds_little", ", ".join(little))
 
 
+def _stream(client: "MlflowClient", experiment: str, workspace: Workspace) -> "Run":
+    """The run of the stream, whose children are those of its experiences."""
+    method = workspace.params.method
+    return _find_or_create(
+        client,
+        experiment,
+        key=f"stream:{workspace.identity}:{method}",
+        name=f"{method} stream",
+        tags={"evernorm.kind": "stream", **_origin()},
+    )
+
+
 def _find_or_create(
     client: "MlflowClient", experiment: str, *, key: str, name: str, tags: Mapping[str, str]
 ) -> "Run":
@@ -284,13 +306,13 @@ def _log_metrics(client: "MlflowClient", run_id: str, values: Mapping[str, float
 
 
 def _log_training(client: "MlflowClient", run_id: str, workspace: Workspace, name: str) -> None:
-    """Loss, and the criterion on held-out images, of each epoch; nothing where nothing was trained."""
+    """Loss and its terms, and the criterion on held-out images, of each epoch; nothing where nothing was trained."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
     # A loss belongs to the epoch that it ends; what is measured on held-out images is so before the first, too.
     points = [
-        Metric(f"prompt/{key}", float(value), now, epoch + (key == "loss"))
+        Metric(f"prompt/{key}", float(value), now, epoch + key.startswith("loss"))
         for key, curve in training_history(workspace, name).items()
         for epoch, value in enumerate(curve)
     ]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from evernorm.errors import EvernormError, ParamsError
 from evernorm.methods.registry import learner_of, learners
-from evernorm.params.groups import Device, Engine, MaskParams, Params
+from evernorm.params.groups import Device, Engine, Params
 from evernorm.params.model import default_params
 from tasks.workspace.workspace import Workspace
 
@@ -50,7 +50,7 @@ def check_machine(params: Params) -> None:
         lambda: _check_engine(params.weibull.engine),
     ]
     if learners()[params.method].traits.structured:
-        checks.append(lambda: _check_segmenter(params.masks))
+        checks.append(lambda: _check_segmenter(params))
     errors = []
     for check in checks:
         try:
@@ -78,10 +78,11 @@ def _check_method(params: Params) -> None:
     learner_of(params.model_copy(update={"features": features})).check()
 
 
-def _check_segmenter(masks: MaskParams) -> None:
+def _check_segmenter(params: Params) -> None:
     from evernorm.structure.segmenter import build_segmenter
 
-    build_segmenter(masks, Device.CPU)
+    name = next(iter(params.stream), "part")  # what is looked for; the same is loaded for all
+    build_segmenter(params.masks, name, Device.CPU)
 
 
 def _check_engine(engine: Engine) -> None:

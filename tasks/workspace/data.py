@@ -16,7 +16,7 @@ from tasks.workspace.workspace import Workspace
 def bring_in(workspace: Workspace, source: Path, manifests: Mapping[str, Manifest]) -> list[str]:
     """Copy validated classes into ``data/<class>`` and put them under DVC; return the names that are new or changed.
 
-    A class whose images are already there is left alone; one that was forgotten is so no longer.
+    A class that is already there with these images and this description is left alone; one that was forgotten is so no longer.
 
     Args:
         workspace: Where to.
@@ -47,14 +47,15 @@ def bring_in(workspace: Workspace, source: Path, manifests: Mapping[str, Manifes
 
 
 def replaced_by(workspace: Workspace, manifest: Manifest) -> str:
-    """What becomes of the images that the workspace has of a class when these take their place; empty if it has none."""
+    """What becomes of what the workspace has of a class when this takes its place; empty if it has none, or the same."""
     stored = _stored(workspace, manifest.name)
     if stored is None or stored == manifest:
         return ""
     old, new = ({record.sha256 for record in each.records} for each in (stored, manifest))
+    described = "" if stored.description == manifest.description else "; its description changes"
     return (
         f"its {counted(len(stored.records), 'image')} are replaced by {len(manifest.records)}: {len(new - old)} new, "
-        f"{len(old & new)} as before, {len(old - new)} removed"
+        f"{len(old & new)} as before, {len(old - new)} removed{described}"
     )
 
 

@@ -9,7 +9,13 @@ from evernorm.features.weights import HUB, RANDOM
 from evernorm.params.file import override, parse_params
 from evernorm.params.groups import Params, stream_of
 
-_FILES = {"features.weights", "masks.sam.checkpoint", "watch.inbox"}  # may name a file or a folder
+_FILES = {  # may name a file or a folder
+    "features.weights",
+    "masks.grounding.checkpoint",
+    "masks.grounding.text_encoder",
+    "masks.sam.checkpoint",
+    "watch.inbox",
+}
 
 
 def with_settings(

@@ -7,25 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from evernorm.errors import StateError
-from evernorm.features.weights import source_digest
 from evernorm.files import read_json, sha256_file, write_json
 from evernorm.methods.registry import learners
-from evernorm.params.groups import Params, StructureKind
+from evernorm.params.groups import Grounder, Params, StructureKind
 from tasks.workspace.paths import Paths
+
+_READ = {".safetensors", ".json", ".txt"}  # weights, configurations, vocabularies
 
 
 def versions_of(params: Params) -> dict[str, Any]:
     """The digests and revisions as they are now; hashes files, loads no network.
 
     Raises:
-        WeightsError: The weights of the backbone do not exist.
+        WeightsError: The weights of a frozen network do not exist.
     """
     learner = learners()[params.method]
-    features = params.features
     return {
         "weights": {
-            "backbone": source_digest(features.weights, features.backbone),
+            "backbone": learner.sources(params),
             "sam": sam_digest(params) if learner.traits.structured else {},
+            "grounding": grounding_digest(params) if learner.traits.structured else {},
         },
         "revisions": dict(learner.revisions),
     }
@@ -58,8 +59,27 @@ def check_versions(params: Params, paths: Paths) -> None:
 
 def sam_digest(params: Params) -> dict[str, str]:
     """What SAM's checkpoint holds, by file; empty for a hub name, and where SAM is not asked."""
-    if params.masks.structure is not StructureKind.SAM:
+    if params.masks.structure is StructureKind.SUPERPIXELS:
         return {}
-    checkpoint = Path(params.masks.sam.checkpoint)
-    found = [checkpoint] if checkpoint.is_file() else sorted(checkpoint.glob("*.safetensors"))
-    return {file.name: sha256_file(file) for file in found}
+    return _digests(params.masks.sam.checkpoint)
+
+
+def grounding_digest(params: Params) -> dict[str, str]:
+    """What the checkpoint of Grounding DINO holds, by file, and the text encoder that is named apart from it.
+
+    Empty for hub names, and where Grounding DINO is not asked.
+    """
+    if params.masks.structure is not StructureKind.GROUNDED_SAM:
+        return {}
+    grounding = params.masks.grounding
+    text = _digests(grounding.text_encoder) if grounding.engine is Grounder.GROUNDINGDINO else {}
+    return {**text, **_digests(grounding.checkpoint)}
+
+
+def _digests(source: str) -> dict[str, str]:
+    """A hash of a file, or of what results depend on in a directory of transformers."""
+    place = Path(source).expanduser()
+    if not source or not place.exists():
+        return {}
+    files = [place] if place.is_file() else sorted(f for f in place.iterdir() if f.suffix in _READ)
+    return {file.name: sha256_file(file) for file in files}

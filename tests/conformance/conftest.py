@@ -95,11 +95,11 @@ def learner(method, backbone) -> Learner:
 def lessons(method, learner, paths) -> list[Lesson]:
     """What the method may see of the three classes."""
     views = [experience_of(name, paths) for name in CLASSES]
-    segmenter = build_segmenter(learner.params.masks, Device.CPU)
+    segmenter = build_segmenter(learner.params.masks, CLASSES[0], Device.CPU)
     cumulative = learner.traits.state is StateKind.CUMULATIVE
 
     def parts(view) -> Callable | None:
-        labels = cache(lambda number: segmenter.labels(view.read(number)))
+        labels = cache(lambda number: segmenter.segment(view.read(number)).labels)
         return labels if learner.traits.structured else None
 
     return [

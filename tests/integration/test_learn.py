@@ -117,6 +117,8 @@ def test_mlflow_holds_a_parent_a_child_an_experience_pictures_data_and_versions(
         dvc_hash = yaml.safe_load((workspace / f"data/{name}.dvc").read_text())["outs"][0]["md5"]
         assert [dvc_hash] == [item.dataset.digest for item in run.inputs.dataset_inputs]
     assert 2 == len(mlflow.get_metric_history(parents[0].info.run_id, "mean_image_auroc"))
+    pictures = {Path(item.path).name for item in mlflow.list_artifacts(parents[0].info.run_id, "pictures")}
+    assert {"accuracy_matrix.png", "bank.png"} == pictures
     versions = mlflow.search_model_versions("name = 'continual-bank'")
     assert {"1", "2"} == {str(v.version) for v in versions}
     champion = mlflow.get_model_version_by_alias("continual-bank", "champion")

@@ -118,6 +118,40 @@ def test_a_delivery_that_replaces_another_says_so_first(evernorm, photos, inbox)
     assert (1, before) == (len(said.splitlines()), files_in(inbox.root))
 
 
+def test_a_class_is_delivered_with_what_it_is(evernorm, photos, inbox):
+    """In the words of its class.txt, unless others are given; one that says nothing leaves those that are there."""
+
+    def delivered() -> str | None:
+        (delivery,), refusals = look(inbox)
+        assert not refusals
+        return delivery.manifest.description
+
+    (photos / "cloth/class.txt").write_text("A woven\n  cloth.\n")
+    pack(photos / "cloth", inbox.place)
+    assert delivered() == "A woven cloth."
+    assert not (inbox.root / "cloth/class.txt").exists()
+    said = evernorm("pack", photos / "cloth", inbox.place, "--description", "Linen,  seen from above.").stdout
+    assert delivered() == "Linen, seen from above."
+    told = "the delivery of 21 files that is there: 0 files new, 21 as before, 0 removed; its description changes"
+    assert f"cloth: changes {told}" == said.splitlines()[0]
+    one = _folder(photos / "more/cloth/train/good") / "a.png"
+    Image.new("RGB", (64, 64), "red").save(one)
+    tell: list[str] = []
+    pack(photos / "more/cloth", inbox.place, add=True, tell=tell.append)
+    assert delivered() == "Linen, seen from above."
+    assert "description" not in tell.pop()
+    (photos / "more/cloth/class.txt").write_text("Cotton.")
+    pack(photos / "more/cloth", inbox.place, add=True, tell=tell.append)
+    assert delivered() == "Cotton."
+    assert tell.pop().endswith("; its description changes")
+    pack(photos / "cloth", inbox.place, description="")
+    assert delivered() is None
+    before = files_in(inbox.root)
+    with pytest.raises(ParamsError, match="the description that was given: 1,001 characters; shorten it"):
+        pack(photos / "cloth", inbox.place, description="x" * 1001)
+    assert before == files_in(inbox.root)
+
+
 def _folder(path: Path) -> Path:
     path.mkdir(parents=True)
     return path

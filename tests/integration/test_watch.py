@@ -86,7 +86,7 @@ def copy(watched, tmp_path):
 
 
 def test_what_is_whole_is_learned_in_order_of_arrival(watched):
-    """One commit and one version a class, each named; everything is in the remote; nothing is left to do."""
+    """One commit and one version a class, each named; all is in the remote; the bank is drawn; nothing is left to do."""
     workspace, _, _, done = watched
     found = state(workspace)
     assert ["Learn cloth, version 2", "Learn metal, version 1", "An empty stream"] == found["commits"]
@@ -98,6 +98,12 @@ def test_what_is_whole_is_learned_in_order_of_arrival(watched):
     for number, place in (("2", "HEAD"), ("1", "HEAD~1")):
         tags = client(workspace).get_model_version("continual-bank", number).tags
         assert git(workspace, "rev-parse", place).strip() == tags["evernorm.git_commit"]
+    (stream,) = (
+        run.info.run_id
+        for run in client(workspace).search_runs(["1"])
+        if run.data.tags["evernorm.kind"] == "stream"
+    )
+    assert "pictures/bank.png" in {each.path for each in client(workspace).list_artifacts(stream, "pictures")}
 
 
 def test_what_is_not_whole_is_left_and_told(watched, prefect_server):

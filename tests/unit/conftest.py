@@ -101,6 +101,6 @@ def lessons(experiences) -> dict[str, Lesson]:
     segmenter = SuperpixelSegmenter(SuperpixelParams(), 0.005)
 
     def lesson(view: Experience) -> Lesson:
-        return Lesson(view, cache(lambda number: segmenter.labels(view.read(number))))
+        return Lesson(view, cache(lambda number: segmenter.segment(view.read(number)).labels))
 
     return {name: lesson(view) for name, view in experiences.items()}

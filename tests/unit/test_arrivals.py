@@ -58,7 +58,7 @@ def new(workspace):
 def taken(workspace, delivery):
     """Take a delivery in up to the learning."""
     assert [] == fetch_delivery.fn(workspace, delivery)
-    manifest = check_delivery(workspace, delivery.name)
+    manifest = check_delivery(workspace, delivery)
     begun = begin(workspace, delivery, manifest)
     place(workspace, begun, manifest)
     return begun
@@ -83,7 +83,7 @@ def test_what_is_left_of_a_damaged_delivery_stops_no_other(inbox, damaged, whole
     deliver(whole)
     found, _ = new(workspace)
     assert [] == fetch_delivery.fn(workspace, found[whole])
-    assert whole == check_delivery(workspace, whole).name
+    assert whole == check_delivery(workspace, found[whole]).name
 
 
 def test_names_that_stand_for_something_else_are_refused(inbox):

@@ -40,7 +40,7 @@ def test_an_experience_has_no_way_to_the_test_split(bottle):
     manifest, root = bottle
     experience = Experience.of(manifest, root)
     assert {name for name in dir(experience) if not name.startswith("_")} == {
-        "name", "root", "paths", "sha256s", "bit_depth", "of", "read", "images",
+        "name", "root", "paths", "sha256s", "bit_depth", "description", "of", "read", "images",
     }  # fmt: skip
     assert not any(record.path in experience.paths for record in manifest.test)
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -64,6 +64,7 @@ MANIFESTS = st.builds(
     Manifest,
     name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,20}", fullmatch=True),
     format=st.sampled_from(["mvtec", "visa", "btad", "bmad", "folder"]),
+    description=st.sampled_from(["", "A bottle, seen from above."]),
     records=st.lists(records(), max_size=6, unique_by=lambda record: record.path).map(tuple),
 )
 
@@ -85,11 +86,27 @@ def test_a_saved_manifest_loads_as_it_was(original):
 def test_the_order_given_does_not_matter(original, random):
     """Records are sorted by the bytes of their path, so any order gives the same manifest."""
     shuffled = random.sample(original.records, len(original.records))
-    again = Manifest(name=original.name, format=original.format, records=tuple(shuffled))
+    again = Manifest(
+        name=original.name,
+        format=original.format,
+        description=original.description,
+        records=tuple(shuffled),
+    )
     assert again == original
     assert [item.path.encode() for item in again.records] == sorted(
         item.path.encode() for item in again.records
     )
+
+
+def test_a_manifest_without_a_description_says_nothing_of_one(tmp_path):
+    """Its bytes are those from before there were any; what learning depends on has the description."""
+    plain = manifest(record())
+    plain.save(tmp_path / "plain.json")
+    assert "description" not in (tmp_path / "plain.json").read_text()
+    assert "" == Manifest.load(tmp_path / "plain.json").description
+    told = Manifest(name="bottle", format="mvtec", description=" A\tbottle. ", records=(record(), DEFECT))
+    assert ("A bottle.", "A bottle.") == (told.description, told.training().description)
+    assert plain != told
 
 
 def test_train_and_test_are_told_apart():

@@ -76,7 +76,7 @@ def test_a_delivery_carries_the_name(workspace, photos, tmp_path):
     (delivery,), refusals = look_into.fn(workspace)
     assert (delivery.name, delivery.manifest.display, refusals) == (KEY, BLISTER, [])
     assert fetch_delivery.fn(workspace, delivery) == []
-    manifest = check_delivery(workspace, KEY)
+    manifest = check_delivery(workspace, delivery)
     place(workspace, begin(workspace, delivery, manifest), manifest)
     assert workspace.params.order == (KEY,)
     assert workspace.display(KEY) == BLISTER
@@ -93,7 +93,7 @@ def test_a_delivery_does_not_take_the_place_of_another_product(workspace, photos
     (delivery,) = look_into.fn(workspace)[0]
     assert fetch_delivery.fn(workspace, delivery) == []
     with pytest.raises(DataError, match="cannot be told from those in the workspace"):
-        check_delivery(workspace, KEY)
+        check_delivery(workspace, delivery)
 
 
 def test_a_delivery_is_read_with_the_bit_depth_of_the_parameters(workspace, photos, tmp_path, capsys):
@@ -107,20 +107,20 @@ def test_a_delivery_is_read_with_the_bit_depth_of_the_parameters(workspace, phot
     workspace.configure([f"watch.inbox={json.dumps(str(inbox))}"])
     (delivery,) = look_into.fn(workspace)[0]
     assert fetch_delivery.fn(workspace, delivery) == []
-    assert check_delivery(workspace, KEY).bit_depth == 16
+    assert check_delivery(workspace, delivery).bit_depth == 16
     assert "of 256 levels" in capsys.readouterr().err
 
     others = result_params(workspace.params)
     workspace.configure([f"data.bit_depth_of.{KEY}=10"])
     assert others == result_params(workspace.params)  # no other class is changed by it
     with pytest.raises(DataError) as error:
-        check_delivery(workspace, KEY)
+        check_delivery(workspace, delivery)
     refuse(workspace, KEY, delivery.digest, error.value)
     assert look_into.fn(workspace)[0] == []
     workspace.configure([f"data.bit_depth_of.{KEY}=12"])
     (delivery,) = look_into.fn(workspace)[0]
     assert fetch_delivery.fn(workspace, delivery) == []
-    assert check_delivery(workspace, KEY).bit_depth == 12
+    assert check_delivery(workspace, delivery).bit_depth == 12
     assert "of 256 levels" not in capsys.readouterr().err
 
 

@@ -1,8 +1,17 @@
 """Pictures of experiences and answers."""
 
-import numpy as np
+from itertools import pairwise
+from types import SimpleNamespace
 
-from evernorm.files import write_json
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evernorm.data.image import read_image
+from evernorm.files import write_arrays, write_json
+from tasks.tracking.bank_picture import bank_map, in_plane, look_of, some_rows
+from tasks.tracking.drawing import draw_bank
 from tasks.tracking.matrix import matrix_of
 from tasks.tracking.pictures import called, draw_all
 from tasks.workspace.paths import Paths
@@ -99,3 +108,99 @@ def test_an_overlay_of_a_narrow_image_is_bounded_too(tmp_path):
     image = np.zeros((3000, 60, 3), np.uint8)
     save_overlay(tmp_path / "o.png", image, np.zeros((3000, 60), np.float32), 3.0, ["cloth"])
     assert read_image(tmp_path / "o.png").shape[0] < LONGEST + 300
+
+
+def _bank(root, method="patchcore_cl", rows=()):
+    """A workspace as far as the picture of its bank needs it: rows around a centre for each class."""
+    rng = np.random.default_rng(3)
+    names = [f"class-{number}" for number in range(len(rows))]
+    entries = {
+        f"{name}/rows": (rng.normal(size=(count, 12)) + 9 * rng.normal(size=12)).astype(np.float32)
+        for name, count in zip(names, rows, strict=True)
+    }
+    last = names[-1] if names else "none"
+    write_arrays(
+        root / "models" / last / "entries.safetensors", {**entries, f"{last}/keys": np.zeros((3, 12))}
+    )
+    return SimpleNamespace(
+        params=SimpleNamespace(method=method),
+        paths=Paths(root),
+        learned=lambda: names,
+        display=lambda name: f"Blister Ø{name}",
+    )
+
+
+def test_the_picture_of_a_bank_shows_its_rows_apart_by_class(tmp_path):
+    """The same bytes for the same bank; points in each class's colour, on white."""
+    workspace = _bank(tmp_path, rows=(30, 30, 9))
+    assert draw_bank(tmp_path / "a.png", workspace)
+    assert draw_bank(tmp_path / "b.png", workspace)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    picture = read_image(tmp_path / "a.png")[60:, :750].reshape(-1, 3).astype(int)  # below the title
+    for place in range(3):
+        colour = 255 * np.array(look_of(place)[0][:3])
+        assert (np.abs(picture - colour).max(axis=1) < 60).sum() > 100
+    assert (picture == 255).all(axis=1).mean() > 0.8
+
+
+def test_rows_that_are_alike_lie_together_in_the_picture():
+    """Every point of three groups far apart is nearest to one of its own group."""
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.normal(size=(20, 8)) + centre for centre in (0, 50, 100)]).astype(np.float32)
+    points = in_plane(rows)
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
+    np.fill_diagonal(distances, np.inf)
+    assert (np.arange(60) // 20 == distances.argmin(axis=1) // 20).all()
+
+
+@pytest.mark.parametrize(
+    ("method", "rows"),
+    [
+        ("patchcore_cl", ()),  # nothing is learned
+        ("patchcore_cl", (2, 2)),  # nothing to see
+        ("joint", (0, 40)),  # the rows of all classes as one
+    ],
+)
+def test_a_bank_whose_rows_say_nothing_has_no_picture(tmp_path, method, rows):
+    """It is left out, and nothing is written."""
+    assert not draw_bank(tmp_path / "a.png", _bank(tmp_path, method, rows))
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_the_picture_of_a_large_bank_shows_as_many_rows_of_each_class(tmp_path, monkeypatch):
+    """All of a class that has fewer, never more in all than the picture may hold."""
+    placed = []
+    monkeypatch.setattr("tasks.tracking.bank_picture.MOST", 40)
+    monkeypatch.setattr(
+        "tasks.tracking.bank_picture.in_plane", lambda rows: placed.append(rows) or rows[:, :2]
+    )
+    assert draw_bank(tmp_path / "a.png", _bank(tmp_path, rows=(30, 9, 2000)))
+    assert 13 + 9 + 13 == len(placed[0])
+
+
+@given(st.integers(0, 30), st.integers(1, 40))
+def test_some_rows_are_rows_of_the_class_each_once(there, wanted):
+    """As many as are asked for, or all; in their order, and the same ones again."""
+    rows = np.arange(2 * there).reshape(there, 2)
+    found = some_rows(rows, wanted)
+    assert (min(there, wanted), 2) == found.shape
+    assert np.float32 == found.dtype
+    assert (np.diff(found[:, 0]) > 0).all()
+    assert set(map(tuple, found.tolist())) <= set(map(tuple, rows.tolist()))
+    np.testing.assert_array_equal(found, some_rows(rows, wanted))
+
+
+def test_ninety_classes_look_different_and_are_all_named():
+    """In colour or marker, neighbours in both; long names are cut so that points keep their room."""
+    looks = [look_of(place) for place in range(90)]
+    assert 90 == len(set(looks))
+    assert all(a[0] != b[0] and a[1] != b[1] for a, b in pairwise(looks))
+    figure = bank_map({f"{place} {'x' * place}": np.eye(2) for place in range(90)}, "90 classes")
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    told = [text.get_text() for text in legend.get_texts()]
+    assert (90, "1  0 ") == (len(told), told[0])
+    assert max(map(len, told)) <= 36
+    (axes,) = figure.axes
+    assert axes.get_position().width > 0.25
+    assert axes.get_position().x1 < legend.get_window_extent().x0 / figure.bbox.width

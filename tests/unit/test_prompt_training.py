@@ -10,11 +10,14 @@ from scipy.spatial.distance import cdist
 from evernorm.errors import FitError, StateError, TrainingError
 from evernorm.files import read_arrays, write_arrays
 from evernorm.params.groups import SuperpixelParams
+from evernorm.prompts import trainee as prompt_trainee
 from evernorm.prompts import training as prompt_training
 from evernorm.prompts.contrastive import structure_loss
 from evernorm.prompts.params import Loss, PromptKind, PromptParams, Stopping
+from evernorm.prompts.prompt import Prompt
 from evernorm.prompts.prompted import PromptedBackbone
-from evernorm.prompts.training import first_values, train_prompt
+from evernorm.prompts.trainee import PromptTrainee, first_prompt
+from evernorm.prompts.training import train as train_values
 from evernorm.structure.grid import to_grid
 from evernorm.structure.superpixels import SuperpixelSegmenter
 
@@ -26,6 +29,18 @@ JUDGED = [Stopping.LOSS, Stopping.COMPACTNESS]
 
 class KilledError(Exception):
     """Ends a training from outside."""
+
+
+def train_prompt(network, read, labels, seed, **options):
+    """A prompt and its history."""
+    trainee = PromptTrainee(network, labels, seed)
+    values, history = train_values(trainee, read, len(labels), seed, **options)
+    return Prompt.of(network.kind, values), history
+
+
+def first_values(network, seed):
+    """What a training begins with, by block."""
+    return first_prompt(network, seed).values
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +129,7 @@ def test_parts_of_drawn_images_become_compact(backbone, drawn):
     """EfficientNet-lite0 on cloth and its superpixels, from the fourth block on."""
     images = drawn("textile", 6)
     segmenter = SuperpixelSegmenter(SuperpixelParams(), 0.002)
-    labels = [to_grid(segmenter.labels(image), backbone.grid) for image in images]
+    labels = [to_grid(segmenter.segment(image).labels, backbone.grid) for image in images]
     network = PromptedBackbone(
         backbone,
         PromptParams(epochs=3, batch_size=3, learning_rate=0.05, first_block=3, stopping=Stopping.LAST),
@@ -255,7 +270,7 @@ def test_the_prompt_of_the_lowest_criterion_is_kept(train, network_of, stopping,
 
     def follow(done, _epochs):
         arrays = read_arrays(tmp_path / f"epoch-{done:04d}.safetensors")
-        course.append({block: arrays[f"prompt.{block}"] for block in range(6)})
+        course.append({block: arrays[f"value.block.{block:03d}"] for block in range(6)})
 
     options = {"kind": kind, "stopping": stopping, "learning_rate": rate, "epochs": 6, "patience": 6}
     prompt, history = train(**options, checkpoint=tmp_path, progress=follow)
@@ -297,7 +312,7 @@ def test_a_loss_that_is_no_number_ends_the_training(train, stopping):
 
 def test_a_loss_of_nan_ends_the_training(train, monkeypatch):
     """Whatever it comes from."""
-    monkeypatch.setattr(prompt_training, "structure_loss", lambda features, *_: features.sum() * torch.nan)
+    monkeypatch.setattr(prompt_trainee, "structure_loss", lambda features, *_: features.sum() * torch.nan)
     with pytest.raises(TrainingError, match="loss is nan in epoch 1"):
         train()
 
@@ -305,7 +320,7 @@ def test_a_loss_of_nan_ends_the_training(train, monkeypatch):
 def test_a_gradient_that_is_no_number_never_becomes_a_prompt(train, monkeypatch):
     """The loss may be finite all the same, and the last step is followed by no other loss."""
     monkeypatch.setattr(
-        prompt_training,
+        prompt_trainee,
         "structure_loss",
         lambda features, *_: (features - features.detach()).abs().sqrt().sum(),
     )
@@ -361,7 +376,9 @@ def cut(path):
 
 
 def forget_a_moment(path):
-    write_arrays(path, {name: array for name, array in read_arrays(path).items() if name != "exp_avg.3"})
+    write_arrays(
+        path, {name: array for name, array in read_arrays(path).items() if name != "exp_avg.block.003"}
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ def test_files_are_named_in_full(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("vit.safetensors").touch()
     Path("random").mkdir()
+    Path("random-dino").mkdir()
     settings = [
         "features.weights=vit.safetensors",
         "masks.sam.checkpoint=none.pth",
@@ -27,6 +28,8 @@ def test_files_are_named_in_full(tmp_path, monkeypatch):
     ]
     expected = [f'features.weights="{tmp_path.resolve()}/vit.safetensors"', *settings[1:]]
     assert expected == with_whole_paths(settings)
+    for key in ("masks.grounding.checkpoint", "masks.grounding.text_encoder"):
+        assert [f'{key}="{tmp_path.resolve()}/random-dino"'] == with_whole_paths([f"{key}=random-dino"])
 
 
 def test_learned_classes_keep_their_place():

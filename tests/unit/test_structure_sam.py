@@ -13,42 +13,13 @@ from evernorm.structure.painting import merge_tiny, paint
 from evernorm.structure.sam import SamSegmenter
 from evernorm.structure.sam_sources import generate_masks, load_sam
 from evernorm.structure.segmenter import build_segmenter
+from tests.helpers.sam import save_tiny_sam, tiny_sam
 
 CPU = torch.device("cpu")
 # Random weights find everything doubtful; without thresholds some masks are kept.
 FREE = SamParams(
     points_per_side=6, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=0.99, crop_nms_thresh=0.99
 )
-
-
-def tiny_sam():
-    """segment-anything's own modules at 128 pixels, random weights from a seed."""
-    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
-
-    torch.manual_seed(5)
-    encoder = ImageEncoderViT(
-        img_size=128,
-        embed_dim=32,
-        depth=1,
-        num_heads=2,
-        out_chans=32,
-        use_rel_pos=True,
-        window_size=4,
-        global_attn_indexes=(0,),
-    )
-    prompts = PromptEncoder(
-        embed_dim=32, image_embedding_size=(8, 8), input_image_size=(128, 128), mask_in_chans=4
-    )
-    transformer = TwoWayTransformer(depth=1, embedding_dim=32, num_heads=2, mlp_dim=32)
-    return scramble(Sam(encoder, prompts, MaskDecoder(transformer_dim=32, transformer=transformer)).eval())
-
-
-def scramble(network):
-    """Weights large enough that masks differ from point to point."""
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.normal_(0, 0.5)
-    return network
 
 
 @pytest.fixture(scope="module")
@@ -66,32 +37,7 @@ def image():
 @pytest.fixture
 def saved(tmp_path):
     """A directory in which transformers saved a tiny SAM with its image processor."""
-    from transformers import SamConfig, SamImageProcessor, SamModel
-
-    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_dim": 32}
-    torch.manual_seed(5)
-    config = SamConfig(
-        vision_config={
-            **small,
-            "image_size": 128,
-            "output_channels": 32,
-            "window_size": 4,
-            "global_attn_indexes": [0],
-            "num_pos_feats": 16,
-        },
-        prompt_encoder_config={
-            "hidden_size": 32,
-            "image_size": 128,
-            "patch_size": 16,
-            "mask_input_channels": 4,
-        },
-        mask_decoder_config=small,
-    )
-    scramble(SamModel(config)).save_pretrained(tmp_path)
-    SamImageProcessor(size={"longest_edge": 128}, pad_size={"height": 128, "width": 128}).save_pretrained(
-        tmp_path
-    )
-    return tmp_path
+    return save_tiny_sam(tmp_path)
 
 
 def test_labels_are_the_masks_painted_and_cleaned(sam, image):
@@ -99,7 +45,7 @@ def test_labels_are_the_masks_painted_and_cleaned(sam, image):
     generate = generate_masks(sam, FREE)
     masks = generate(image)
     assert len(masks) > 1
-    labels = SamSegmenter(generate, 0.01).labels(image)
+    labels = SamSegmenter(generate, 0.01).segment(image).labels
     assert (image.shape[:2], np.uint16) == (labels.shape, labels.dtype)
     np.testing.assert_array_equal(merge_tiny(paint(masks, (72, 100)), 72), labels)
 
@@ -110,9 +56,9 @@ def test_the_same_image_has_the_same_labels(sam, image, device):
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("this machine has no CUDA")
     segmenter = SamSegmenter(generate_masks(tiny_sam().to(device), FREE), 0.002)
-    first = segmenter.labels(image)
-    segmenter.labels(image[::-1].copy())
-    np.testing.assert_array_equal(first, segmenter.labels(image))
+    first = segmenter.segment(image).labels
+    segmenter.segment(image[::-1].copy())
+    np.testing.assert_array_equal(first, segmenter.segment(image).labels)
 
 
 def test_parameters_reach_the_generator_under_their_own_names(sam, image):
@@ -142,7 +88,7 @@ def test_parameters_reach_the_generator_under_their_own_names(sam, image):
 def test_an_image_without_masks_is_all_background(sam, image, layers):
     """segment-anything fails on crops that are all empty; that is no mask, not an error."""
     params = SamParams(points_per_side=2, pred_iou_thresh=1, crop_n_layers=layers)
-    assert not SamSegmenter(generate_masks(sam, params), 0.002).labels(image).any()
+    assert not SamSegmenter(generate_masks(sam, params), 0.002).segment(image).labels.any()
 
 
 def test_a_real_checkpoint_is_recognised_and_loaded(tmp_path):
@@ -211,7 +157,7 @@ def test_without_weights_there_is_no_sam(checkpoint, said):
     """The message names all three ways to get them."""
     params = MaskParams(structure=StructureKind.SAM, sam=SamParams(checkpoint=checkpoint))
     with pytest.raises(WeightsError, match=rf"{said}.*\.pth file.*directory.*hub name.*superpixels"):
-        build_segmenter(params, Device.CPU)
+        build_segmenter(params, "metal", Device.CPU)
 
 
 def test_a_directory_of_transformers_is_loaded(saved, image):
@@ -231,15 +177,15 @@ def test_a_directory_of_transformers_is_loaded(saved, image):
     )["masks"]
     assert len(masks) > 1
     expected = merge_tiny(paint([np.asarray(mask) for mask in masks], (72, 100)), 0)
-    labels = segmenter.labels(image)
+    labels = segmenter.segment(image).labels
     np.testing.assert_array_equal(expected, labels)
-    np.testing.assert_array_equal(labels, segmenter.labels(image))
+    np.testing.assert_array_equal(labels, segmenter.segment(image).labels)
 
 
 def test_transformers_without_masks_is_all_background(saved, image):
     """Its pipeline, too, may find nothing."""
     params = SamParams(checkpoint=str(saved), points_per_side=2, pred_iou_thresh=1)
-    assert not SamSegmenter.load(params, 0.0, CPU).labels(image).any()
+    assert not SamSegmenter.load(params, 0.0, CPU).segment(image).labels.any()
 
 
 def test_tensors_missing_from_a_directory_are_not_made_up(saved):

@@ -1,6 +1,7 @@
 """The stage `masks`, its report and the picture of it."""
 
 import json
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -9,21 +10,25 @@ from PIL import Image
 from evernorm.data.experience import Experience
 from evernorm.data.manifest import Manifest
 from evernorm.data.validate import validate
+from evernorm.files import sha256_file
 from evernorm.params.file import parse_params
-from evernorm.params.groups import StructureKind
+from evernorm.params.groups import Device, StructureKind
+from evernorm.structure.parts import Parts
 from evernorm.structure.report import Regions, report, warnings
 from evernorm.structure.segmenter import build_segmenter
 from evernorm.structure.store import load_labels
-from tasks.stages.masks import masks
+from tasks.stages.masks import masks, packages_of
 from tasks.tracking.structure_pictures import contact_sheet
 from tasks.workspace.paths import Paths
+from tests.helpers.grounding import save_hub_model, save_tiny_bert, small_hub_model
+from tests.helpers.sam import save_tiny_sam
 
 
 def test_regions_are_counted_without_the_background():
     """Ids need not be consecutive."""
-    assert Regions(2, background=True) == Regions.of(np.array([[0, 7], [3, 7]], np.uint16))
-    assert Regions(0, background=True) == Regions.of(np.zeros((2, 2), np.uint16))
-    assert Regions(1, background=False) == Regions.of(np.ones((2, 2), np.uint16))
+    assert Regions(2, background=True) == Regions.of(Parts(np.array([[0, 7], [3, 7]], np.uint16)))
+    assert Regions(0, background=True) == Regions.of(Parts(np.zeros((2, 2), np.uint16)))
+    assert Regions(1, background=False) == Regions.of(Parts(np.ones((2, 2), np.uint16)))
 
 
 def test_a_report_lists_images_without_parts():
@@ -87,18 +92,70 @@ def test_training_images_are_segmented(workspace, capsys):
     masks("metal", chosen, workspace)
     folder = workspace.masks("metal")
     experience = Experience.of(Manifest.load(workspace.training("metal")), workspace.data("metal"))
-    segmenter = build_segmenter(chosen.masks)
+    segmenter = build_segmenter(chosen.masks, "metal")
     for path, image in zip(experience.paths, experience.images(), strict=True):
-        np.testing.assert_array_equal(segmenter.labels(image), load_labels(folder / "labels", path))
+        np.testing.assert_array_equal(segmenter.segment(image).labels, load_labels(folder / "labels", path))
     assert 5 == len([file for file in (folder / "labels").rglob("*") if file.is_file()])
     assert {"structure": "superpixels"} == json.loads((folder / "choice.json").read_text())
     found = json.loads((folder / "report.json").read_text())
     assert ["train/good/000.png"] == found["whole"]
     lineage = json.loads((folder / "lineage.json").read_text())
-    assert {**chosen.masks.model_dump(mode="json"), "checkpoint_sha256": {}} == lineage["params"]
+    asked = chosen.masks.model_dump(mode="json", exclude={"grounding"})
+    assert {**asked, "checkpoint_sha256": {}} == lineage["params"]
     assert ["data/metal/train.json"] == list(lineage["inputs"])
     told = "metal: 1 of 5 images has one region that is the whole image: train/good/000.png"
     assert told in capsys.readouterr().err
+
+
+def test_what_grounding_dino_and_sam_find_is_stored_with_what_it_was_found_by(workspace, tmp_path, capsys):
+    """The same bytes twice; checksums and versions in the lineage; phrases found nowhere with their images."""
+    bert = save_tiny_bert(tmp_path / "bert")
+    dino = save_hub_model(small_hub_model(), bert, tmp_path / "dino")
+    sam = save_tiny_sam(tmp_path / "sam")
+    grounding = {
+        "checkpoint": str(dino),
+        "size": 224,
+        "phrases": ["{class} nut", "screws", "a part"],
+        "box_threshold": 0.8,
+    }
+    given = {"structure": "grounded_sam", "grounding": grounding, "sam": {"checkpoint": str(sam)}}
+    chosen = params("ucad", masks={**given, "min_region": 0})
+
+    def run():
+        masks("metal", chosen, workspace)
+        return {
+            file.name: file.read_bytes() for file in workspace.masks("metal").rglob("*") if file.is_file()
+        }
+
+    first = run()
+    assert first == run()
+    segmenter = build_segmenter(chosen.masks, "metal", Device.CPU)
+    experience = Experience.of(Manifest.load(workspace.training("metal")), workspace.data("metal"))
+    missing = {}
+    for path, image in zip(experience.paths, experience.images(), strict=True):
+        parts = segmenter.segment(image)
+        labels = load_labels(workspace.masks("metal") / "labels", path)
+        np.testing.assert_array_equal(parts.labels, labels)
+        assert len(np.unique(labels)) > 1
+        for phrase in parts.missing:
+            missing.setdefault(phrase, []).append(path)
+    assert missing == json.loads(first["report.json"])["missing"]
+    lineage = json.loads(first["lineage.json"])
+    used = lineage["params"]
+    assert sha256_file(dino / "model.safetensors") == used["grounding_sha256"]["model.safetensors"]
+    assert sha256_file(sam / "model.safetensors") == used["checkpoint_sha256"]["model.safetensors"]
+    assert ["{class} nut", "screws", "a part"] == used["grounding"]["phrases"]
+    assert version("transformers") == lineage["versions"]["transformers"]
+    assert "groundingdino-py" not in lineage["versions"]
+    said = capsys.readouterr().err
+    assert missing
+    assert all(f"no '{each}', for which the whole image stands" in said for each in missing)
+
+
+def test_the_package_that_finds_boxes_is_named_where_it_does():
+    """Its version, too, determines the structure."""
+    grounding = {"structure": "grounded_sam", "grounding": {"engine": "groundingdino"}}
+    assert "groundingdino-py" in packages_of(params("ucad", masks=grounding).masks)
 
 
 def test_the_stage_leaves_the_same_bytes_twice(workspace):

@@ -76,3 +76,35 @@ def test_sams_checkpoint_counts_where_sam_is_asked_and_nowhere_else(tmp_path):
     assert digest == seen("ucad", "sam", folder) == seen("ucad", "sam", folder / "model.safetensors")
     assert {} == seen("ucad", "superpixels", folder) == seen("patchcore_cl", "sam", folder)
     assert {} == seen("ucad", "sam", "facebook/sam-vit-base")
+
+
+def test_both_checkpoints_of_grounded_sam_count(tmp_path):
+    """And the text encoder where it is apart; a tokenizer counts as weights do."""
+    for folder in ("dino", "sam", "bert"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tokenizer.json").write_text(folder)
+        (tmp_path / folder / "model.safetensors").write_text(folder)
+    (tmp_path / "dino.pth").write_bytes(b"dino")
+
+    def seen(engine, checkpoint, structure="grounded_sam", method="ucad"):
+        grounding = {
+            "engine": engine,
+            "checkpoint": str(checkpoint),
+            "text_encoder": str(tmp_path / "bert"),
+        }
+        sam = {"checkpoint": str(tmp_path / "sam")}
+        weights = versions_of(
+            params(method, masks={"structure": structure, "sam": sam, "grounding": grounding})
+        )["weights"]
+        return weights["grounding"], weights["sam"]
+
+    def digests(folder):
+        names = ("model.safetensors", "tokenizer.json")
+        return {name: sha256_file(tmp_path / folder / name) for name in names}
+
+    assert (digests("dino"), digests("sam")) == seen("transformers", tmp_path / "dino")
+    file = {"dino.pth": sha256_file(tmp_path / "dino.pth")}
+    assert ({**digests("bert"), **file}, digests("sam")) == seen("groundingdino", tmp_path / "dino.pth")
+    assert ({}, digests("sam")) == seen("transformers", "IDEA-Research/grounding-dino-tiny")
+    assert ({}, digests("sam")) == seen("transformers", tmp_path / "dino", structure="sam")
+    assert ({}, {}) == seen("transformers", tmp_path / "dino", method="patchcore_cl")

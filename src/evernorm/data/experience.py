@@ -15,7 +15,7 @@ from evernorm.files import inside
 
 @dataclass(frozen=True)
 class Experience:
-    """The normal training images of one class, and nothing else: there is no way from here to the test split.
+    """The normal training images of one class and what it is: there is no way from here to the test split.
 
     Attributes:
         name: Class name.
@@ -23,6 +23,7 @@ class Experience:
         paths: Images relative to `root`, sorted.
         sha256s: Their hashes, in the same order.
         bit_depth: Bits used by 16-bit files that do not tell them, if there are any.
+        description: What the class is, in words; empty where nobody has said.
     """
 
     name: str
@@ -30,13 +31,14 @@ class Experience:
     paths: tuple[str, ...]
     sha256s: tuple[str, ...]
     bit_depth: int | None = None
+    description: str = ""
 
     @classmethod
     def of(cls, manifest: Manifest, root: Path) -> Self:
         """Training view of a manifest whose files are in the class folder `root`."""
         good = [record for record in manifest.train if record.label == "good"]
         paths, sha256s = tuple(record.path for record in good), tuple(record.sha256 for record in good)
-        return cls(manifest.name, root, paths, sha256s, manifest.bit_depth)
+        return cls(manifest.name, root, paths, sha256s, manifest.bit_depth, manifest.description)
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -1,6 +1,6 @@
 """What one class consists of, and the finder that collects it from the class folder.
 
-Hidden files and text are ignored. No image is opened.
+Hidden files and text are ignored, but for the description of the class. No image is opened.
 """
 
 import os
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from evernorm.data.description import FILE, decode
 from evernorm.data.image import SUFFIXES
 from evernorm.data.manifest import Format, Label, Split
 from evernorm.data.naming import key_of
@@ -37,13 +38,15 @@ class ClassListing:
         display: Name of its folder.
         format: Layout of the folder.
         items: The images.
-        faults: What fits no place.
+        description: What the class is, if its folder says so.
+        faults: What fits no place, and what is wrong with the description.
     """
 
     name: str
     display: str
     format: Format
     items: tuple[Item, ...]
+    description: str
     faults: tuple[str, ...]
 
 
@@ -128,8 +131,21 @@ class Finder:
 
     def listing(self, format: Format) -> ClassListing:
         """What was found, in the order of the paths."""
-        items = tuple(sorted(self.items, key=lambda item: item.path))
-        return ClassListing(key_of(self.folder.name), self.folder.name, format, items, tuple(self.faults))
+        name, items = self.folder.name, tuple(sorted(self.items, key=lambda item: item.path))
+        description = self._description()
+        return ClassListing(key_of(name), name, format, items, description, tuple(self.faults))
+
+    def _description(self) -> str:
+        """What the folder says of the class; one at fault is noted, one behind a link out of it is not seen."""
+        if not (self.folder / FILE).is_file() or self.leaves(FILE):
+            return ""
+        try:
+            return decode((self.folder / FILE).read_bytes())
+        except PermissionError:
+            self.fault(FILE, "cannot be read; give read permission")
+        except ValueError as error:
+            self.fault(FILE, str(error))
+        return ""
 
 
 def visible_entries(folder: Path) -> list[Path]:

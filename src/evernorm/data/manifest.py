@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from evernorm.data.description import Description
 from evernorm.data.naming import DisplayName
 from evernorm.errors import StateError
 from evernorm.files import PLAIN_NAME, is_plain_name, read_json, write_json
@@ -105,6 +106,7 @@ class Manifest(BaseModel):
         display: What people call it; in the data set, the name of its folder. The key, if it is not given.
         format: Layout the class was read from.
         bit_depth: Bits used by those 16-bit files that do not tell them; None where there are none such.
+        description: What the class is; empty, and then not stored, where nobody has said.
         records: One record an image.
         dropped: Images of the class folder that were left out, and why.
     """
@@ -116,6 +118,7 @@ class Manifest(BaseModel):
     display: DisplayName = ""
     format: Format
     bit_depth: BitDepth | None = None
+    description: Annotated[Description, Field(exclude_if=lambda text: not text)] = ""
     records: Annotated[
         tuple[Record, ...],
         AfterValidator(lambda records: tuple(sorted(records, key=lambda record: record.path))),
@@ -145,7 +148,7 @@ class Manifest(BaseModel):
         return tuple(record for record in self.records if record.split == "test")
 
     def training(self) -> Self:
-        """What learning depends on: it pins every training image by its hash and says nothing of the test images."""
+        """What learning depends on: the description, and every training image by its hash; no word of the test images."""
         return self.model_copy(update={"display": self.name, "records": self.train, "dropped": ()})
 
     def save(self, path: Path) -> None:

@@ -167,6 +167,7 @@ def _manifest(
         display=listing.display,
         format=listing.format,
         bit_depth=bit_depth if any(each.untold for each in kept) else None,
+        description=listing.description,
         records=tuple(each.record for each in kept if each.record),
         dropped=tuple(dropped),
     )

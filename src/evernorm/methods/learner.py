@@ -13,6 +13,7 @@ from evernorm.calibration.weibull import Calibration, calibrate
 from evernorm.data.profile import Profile
 from evernorm.errors import StateError
 from evernorm.features.backbone import TimmBackbone, build_backbone
+from evernorm.features.weights import source_digest
 from evernorm.methods.ablation import Tables
 from evernorm.params.groups import MethodParams, Params
 from evernorm.types import Arrays, Floats, Image, Progress
@@ -113,6 +114,15 @@ class Learner(ABC):
     def weights(self) -> str:
         """`TimmBackbone.digest`; empty for a method without a frozen backbone."""
         return self.backbone.digest
+
+    @classmethod
+    def sources(cls, params: Params) -> str:
+        """What tells the frozen weights that its results depend on from others, without loading them.
+
+        Raises:
+            WeightsError: They do not exist.
+        """
+        return source_digest(params.features.weights, params.features.backbone)
 
     def check(self) -> None:
         """Refuse parameters that cannot work together, before anything is made.

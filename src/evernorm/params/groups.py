@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from evernorm.errors import ParamsError
 from evernorm.files import START
+from evernorm.params.templates import check_template, filled
 
 PROMOTIONS = "-promotions"
 """Ends the name of a registered model's log of promotions."""
@@ -17,7 +18,15 @@ class StructureKind(StrEnum):
     """What finds the parts of an image."""
 
     SAM = "sam"
+    GROUNDED_SAM = "grounded_sam"
     SUPERPIXELS = "superpixels"
+
+
+class Grounder(StrEnum):
+    """Whose Grounding DINO finds the boxes of phrases."""
+
+    TRANSFORMERS = "transformers"
+    GROUNDINGDINO = "groundingdino"
 
 
 class Engine(StrEnum):
@@ -111,6 +120,36 @@ class SamParams(Group):
     min_mask_region_area: Annotated[int, Field(ge=0)] = 0
 
 
+def _phrase(template: str) -> str:
+    if any(mark in template for mark in ".?"):
+        raise ValueError(f"must be without '.' and '?', which end a phrase: {template!r}")
+    return check_template(template)
+
+
+Phrases = Annotated[tuple[Annotated[str, AfterValidator(_phrase)], ...], Field(min_length=1)]
+
+
+class GroundingParams(Group):
+    """Grounding DINO: boxes of what phrases name, from which SAM makes masks (`SamParams.checkpoint`)."""
+
+    engine: Grounder = Grounder.TRANSFORMERS
+    checkpoint: str = ""  # transformers: a directory or hub name; groundingdino: a .pth or .safetensors file
+    text_encoder: Annotated[str, Field(min_length=1)] = (
+        "bert-base-uncased"  # groundingdino: tokenizer and config
+    )
+    phrases: Phrases = ("{class}",)
+    phrases_of: dict[str, Phrases] = {}  # the same for a class that differs
+    box_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.35
+    text_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    nms: Annotated[float, Field(gt=0, le=1)] = 0.8  # overlap (IoU) above which the less certain box goes
+    size: Annotated[int, Field(ge=224, le=1333)] = 800  # shorter side at which an image is searched, pixels
+
+    def phrases_for(self, name: str) -> tuple[str, ...]:
+        """What is looked for in images of a class: lower-case, each phrase once."""
+        templates = self.phrases_of.get(name, self.phrases)
+        return tuple(dict.fromkeys(filled(template, name).strip().lower() for template in templates))
+
+
 class SuperpixelParams(Group):
     """Felzenszwalb and Huttenlocher's graph-based segmentation (2004), under scikit-image's names."""
 
@@ -128,6 +167,7 @@ class MaskParams(Group):
     )
     max_regions: Annotated[int, Field(ge=1, le=65535)] = 200  # an image with more is reported
     sam: SamParams = SamParams()
+    grounding: GroundingParams = GroundingParams()
     superpixels: SuperpixelParams = SuperpixelParams()
 
 

@@ -21,6 +21,7 @@ class BlockChain:
     That the chain computes what the network does is checked on a blank image when it is made.
 
     Attributes:
+        kind: Of its prompts, prefix or additive.
         ends: The block after which each feature level of the network is complete.
         widths: Channels of each block's input.
 
@@ -33,6 +34,9 @@ class BlockChain:
 
         network: Any = backbone.network
         named = _blocks(network)
+        if kind is PromptKind.AUTO:
+            attentive = all(hasattr(block, "attn") for _, block in named)
+            kind = PromptKind.PREFIX if attentive else PromptKind.ADDITIVE
         self.kind = kind
         self.grid = backbone.grid
         self._network = network

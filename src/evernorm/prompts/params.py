@@ -9,8 +9,9 @@ from evernorm.params.groups import Group
 
 
 class PromptKind(StrEnum):
-    """What is trained to adapt the frozen backbone to a class."""
+    """What is trained to adapt the frozen backbone to a class; `auto` is a prefix where every block has attention."""
 
+    AUTO = "auto"
     NONE = "none"
     ADDITIVE = "additive"
     PREFIX = "prefix"

@@ -1,11 +1,14 @@
 """What is learned for a class: one prompt a block (UCAD's V), as vectors to add or as a prefix of attention."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from evernorm.prompts.params import PromptKind
 from evernorm.types import Arrays, Floats
 
 _BLOCK = "block."
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,19 @@ class Prompt:
 
     def arrays(self) -> Arrays:
         """The values under names that sort in the order of the blocks."""
-        return {f"{_BLOCK}{number:03d}": value for number, value in self.values.items()}
+        return {_name(block): value for block, value in self.values.items()}
 
     @classmethod
     def of(cls, kind: PromptKind, arrays: Arrays) -> "Prompt":
         """Undo `arrays`; what else there is, is left alone."""
         blocks = sorted(name for name in arrays if name.startswith(_BLOCK))
         return cls(kind, {int(name.removeprefix(_BLOCK)): arrays[name] for name in blocks})
+
+    @staticmethod
+    def by_block(blocks: Iterable[int], values: Mapping[str, Value]) -> dict[int, Value]:
+        """What is kept of some blocks under the names of `arrays`, by block."""
+        return {block: values[_name(block)] for block in blocks}
+
+
+def _name(block: int) -> str:
+    return f"{_BLOCK}{block:03d}"

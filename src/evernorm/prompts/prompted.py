@@ -40,6 +40,7 @@ class PromptedBackbone:
     Attributes:
         backbone: What is frozen.
         params: Kind, length and first block of the prompts.
+        kind: Of the prompts; never `auto`.
         key_layers: Feature levels of the frozen features that keys are made of and images are routed by.
         key_dim: Columns of those features.
         shapes: Block → shape of its prompt.
@@ -65,6 +66,7 @@ class PromptedBackbone:
                 self._chain = BlockChain(backbone, params.kind)
         except ParamsError as error:
             faults.append(error.message)
+        self.kind = self._chain.kind if self._chain else PromptKind.NONE
         if self._chain:
             count = len(self._chain.blocks)
             self.shapes = {i: self._shape(self._chain.widths[i]) for i in range(params.first_block, count)}
@@ -141,4 +143,4 @@ class PromptedBackbone:
         return self.backbone.join([levels[layer] for layer in wanted])
 
     def _shape(self, width: int) -> tuple[int, ...]:
-        return (2, self.params.length, width) if self.params.kind is PromptKind.PREFIX else (width,)
+        return (2, self.params.length, width) if self.kind is PromptKind.PREFIX else (width,)

@@ -1,12 +1,11 @@
-"""Training the prompts of one class on its normal images (UCAD, structure-based contrastive learning).
+"""Training what adapts a frozen backbone to one class, on its normal images.
 
-Nothing but the prompt gets a gradient, all in full precision. What lies before the first prompted block is
-computed once and kept, so an epoch is the forward and backward passes from there and little else. After
-every epoch the state can be stored, and a run that was killed goes on from it with the same result.
+Nothing but the trainee's values gets a gradient, all in full precision. What lies before the first prompted block
+is computed once and kept, so an epoch is the forward and backward passes from there and little else. After every
+epoch the state can be stored, and a run that was killed goes on from it with the same result.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,9 @@ import numpy.typing as npt
 from evernorm.errors import FitError, StateError, TrainingError
 from evernorm.features.extract import collect
 from evernorm.files import read_arrays, read_json, write_arrays, write_json
-from evernorm.prompts.contrastive import structure_loss
-from evernorm.prompts.params import PromptKind, Stopping
-from evernorm.prompts.prompt import Prompt
+from evernorm.prompts.params import Stopping
 from evernorm.prompts.prompted import Begun, PromptedBackbone
+from evernorm.prompts.trainee import Trainee
 from evernorm.types import Arrays, Floats, Image, Indices, Progress, Read
 
 if TYPE_CHECKING:
@@ -38,34 +36,37 @@ class History:
 
     Attributes:
         loss: Mean training loss of each epoch.
+        terms: The same of each of its terms by name, where there are several.
         held_out: Criterion on held-out images before the first epoch and after each; empty for `last`.
-        kept: Epochs of training in the prompt that is kept; 0: the values it began with (`first_values`).
+        kept: Epochs of training in the values that are kept; 0: those it began with.
     """
 
     loss: list[float] = field(default_factory=list)
     held_out: list[float] = field(default_factory=list)
     kept: int = 0
+    terms: dict[str, list[float]] = field(default_factory=dict)
 
     def arrays(self) -> Arrays:
-        """By name, as they are stored with the prompt."""
+        """By name, as they are stored with what was trained."""
         return {
             "history.loss": np.array(self.loss, np.float64),
             "history.held_out": np.array(self.held_out, np.float64),
             "history.kept": np.array([self.kept], np.int64),
+            **{f"history.loss.{name}": np.array(each, np.float64) for name, each in self.terms.items()},
         }
 
 
-def train_prompt(
-    network: PromptedBackbone,
+def train(
+    trainee: Trainee,
     read: Read,
-    labels: Sequence[Indices],
+    count: int,
     seed: int,
     *,
     at_once: int = 4,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-) -> tuple[Prompt, History]:
-    """Train the prompt of one class.
+) -> tuple[Arrays, History]:
+    """Train for one class; `PromptedBackbone.params` of the trainee's network say how.
 
     On CUDA some gradients are summed in no fixed order, so that results differ in the last bits.
 
@@ -73,59 +74,48 @@ def train_prompt(
     images, with several arrays of P² values each for the loss.
 
     Args:
-        network: The frozen backbone; its `params` say how to train.
+        trainee: What to train.
         read: Image number → uint8 ``[H, W, 3]``.
-        labels: For each image, int64 ``[P]``, the part each patch belongs to.
-        seed: Order of the images, choice of the held-out ones, first values of a prefix.
+        count: Images.
+        seed: Order of the images, choice of the held-out ones.
         at_once: Images a pass; changes speed, and results only in the last bits.
         checkpoint: A folder for the state after each epoch; what is there is continued.
         progress: Called with (epochs done, epochs in all).
 
+    Returns:
+        The values by name, and how they came about.
+
     Raises:
         FitError: Too few images.
         TrainingError: A loss or gradient that is no number any more.
-        StateError: The checkpoint is damaged, or belongs to other prompts.
+        StateError: The checkpoint is damaged, or belongs to another training.
     """
-    training = _Training(network, read, labels, seed, at_once)
+    training = _Training(trainee, read, count, seed, at_once)
+    epochs = trainee.network.params.epochs
     if checkpoint is not None:
         training.restore(checkpoint)
-    for epoch in range(len(training.history.loss), network.params.epochs):
+    for epoch in range(len(training.history.loss), epochs):
         if training.exhausted:
             break
         training.run_epoch(epoch)
         if checkpoint is not None:
             training.store(checkpoint)
         if progress:
-            progress(epoch + 1, network.params.epochs)
+            progress(epoch + 1, epochs)
     return training.best, training.history
 
 
-def first_values(network: PromptedBackbone, seed: int) -> dict[int, Floats]:
-    """Prompts to begin with: zeros to add, which change nothing; a prefix is drawn (N(0, 0.02²)), as equal ones stay equal."""
-    rng = np.random.default_rng([seed, 0])
-    if network.params.kind is PromptKind.ADDITIVE:
-        return {block: np.zeros(shape, np.float32) for block, shape in network.shapes.items()}
-    return {block: rng.normal(0, 0.02, shape).astype(np.float32) for block, shape in network.shapes.items()}
-
-
 class _Training:
-    """The state between epochs: prompt, Adam's moments, history, the best prompt so far."""
+    """The state between epochs: the values, Adam's moments, history, the best values so far."""
 
-    def __init__(
-        self, network: PromptedBackbone, read: Read, labels: Sequence[Indices], seed: int, at_once: int
-    ) -> None:
+    def __init__(self, trainee: Trainee, read: Read, count: int, seed: int, at_once: int) -> None:
         import torch
 
-        self.network, self.params = network, network.params
+        self.trainee, self.params, self.values = trainee, trainee.network.params, trainee.values
         self.seed, self.at_once = seed, at_once
-        self.labels = torch.from_numpy(np.stack(labels))
-        self.states = _Cache(network, read, len(labels), at_once)
-        self.train, self.held_out = self._split(len(labels))
-        self.prompt = {
-            block: torch.from_numpy(value).to(network.backbone.device).requires_grad_()
-            for block, value in first_values(network, seed).items()
-        }
-        self.optimizer = torch.optim.Adam(self.prompt.values(), lr=self.params.learning_rate)
+        self.states = _Cache(trainee.network, read, count, at_once)
+        self.train, self.held_out = self._split(count)
+        self.optimizer = torch.optim.Adam(self.values.values(), lr=self.params.learning_rate)
         self.history = History()
         self.best = self._snapshot()
         if len(self.held_out):
@@ -142,19 +132,25 @@ class _Training:
         import torch
 
         order = np.random.default_rng([self.seed, epoch]).permutation(self.train)
-        total = 0.0
+        total, totals = 0.0, dict[str, float]()
         for start in range(0, len(order), self.params.batch_size):
             chosen = order[start : start + self.params.batch_size]
             self.optimizer.zero_grad()
             # The gradient of a batch is the sum of its parts' gradients; small passes suit a CPU's cache.
             for part in _parts(chosen, self.at_once):
-                loss = self._loss(part)
+                terms = self._terms(part)
+                loss = _sum(terms)
                 total += self._finite("loss", loss, epoch) * len(part)
+                for name, term in terms.items():
+                    totals[name] = totals.get(name, 0.0) + term.item() * len(part)
                 (loss * (len(part) / len(chosen))).backward()  # type: ignore[no-untyped-call]
-            norm = torch.nn.utils.clip_grad_norm_(self.prompt.values(), self.params.clip)
+            norm = torch.nn.utils.clip_grad_norm_(self.values.values(), self.params.clip)
             self._finite("gradient", norm, epoch)
             self.optimizer.step()
         self.history.loss.append(total / len(order))
+        if len(totals) > 1:
+            for name, each in totals.items():
+                self.history.terms.setdefault(name, []).append(each / len(order))
         if not len(self.held_out):
             self._keep(epoch + 1)
             return
@@ -166,7 +162,7 @@ class _Training:
     def _finite(self, what: str, value: "Tensor", epoch: int) -> float:
         if not math.isfinite(value.item()):
             raise TrainingError(
-                f"the prompt's {what} is {value.item()} in epoch {epoch + 1}; lower the prompts' learning_rate "
+                f"the training's {what} is {value.item()} in epoch {epoch + 1}; lower the prompts' learning_rate "
                 f"({self.params.learning_rate:g}) or raise the temperature ({self.params.temperature:g})"
             )
         return value.item()
@@ -174,13 +170,11 @@ class _Training:
     def store(self, folder: Path) -> None:
         """Write the state; the history, whose length is the epoch, comes last and names it."""
         epoch = len(self.history.loss)
-        arrays: dict[str, npt.NDArray[Any]] = {
-            f"best.{name}": value for name, value in self.best.arrays().items()
-        }
-        for block, parameter in self.prompt.items():
-            moments = self.optimizer.state[parameter]
-            arrays[f"prompt.{block}"] = parameter.detach().cpu().numpy()
-            arrays |= {f"{name}.{block}": moments[name].cpu().numpy() for name in _MOMENTS}
+        arrays: dict[str, npt.NDArray[Any]] = {f"best.{name}": value for name, value in self.best.items()}
+        for name, value in self.values.items():
+            moments = self.optimizer.state[value]
+            arrays[f"value.{name}"] = value.detach().cpu().numpy()
+            arrays |= {f"{moment}.{name}": moments[moment].cpu().numpy() for moment in _MOMENTS}
         write_arrays(folder / f"epoch-{epoch:04d}.safetensors", arrays)
         write_json(folder / "history.json", vars(self.history))
         (folder / f"epoch-{epoch - 1:04d}.safetensors").unlink(missing_ok=True)
@@ -203,16 +197,19 @@ class _Training:
         best = {
             name.removeprefix("best."): value for name, value in arrays.items() if name.startswith("best.")
         }
-        self.best = Prompt.of(self.params.kind, best)
-        if self.best.shapes != self.network.shapes:
-            raise ValueError(f"prompts {self.best.shapes}, expected {self.network.shapes}")
+        found, wanted = (
+            {name: tuple(value.shape) for name, value in each.items()} for each in (best, self.values)
+        )
+        if found != wanted:
+            raise ValueError(f"values {found}, expected {wanted}")
+        self.best = best
         with torch.no_grad():
-            for block, parameter in self.prompt.items():
-                parameter.copy_(torch.from_numpy(arrays[f"prompt.{block}"]))
-                moments = {name: torch.from_numpy(arrays[f"{name}.{block}"]) for name in _MOMENTS}
+            for name, value in self.values.items():
+                value.copy_(torch.from_numpy(arrays[f"value.{name}"]))
+                moments = {moment: torch.from_numpy(arrays[f"{moment}.{name}"]) for moment in _MOMENTS}
                 step = moments.pop("step").reshape(())  # stays on the CPU
-                on_device = {name: value.to(parameter.device) for name, value in moments.items()}
-                self.optimizer.state[parameter] = {**on_device, "step": step}
+                on_device = {moment: each.to(value.device) for moment, each in moments.items()}
+                self.optimizer.state[value] = {**on_device, "step": step}
 
     def _split(self, count: int) -> tuple[Indices, Indices]:
         if self.params.stopping is Stopping.LAST:
@@ -225,23 +222,21 @@ class _Training:
         shuffled = np.random.default_rng([self.seed, count]).permutation(count)
         return np.sort(shuffled[held_out:]), np.sort(shuffled[:held_out])
 
-    def _loss(self, chosen: Indices) -> "Tensor":
-        features = self._features(chosen)
-        labels = self.labels[chosen].to(features.device)
-        return structure_loss(features, labels, self.params.loss, self.params.temperature)
+    def _terms(self, chosen: Indices) -> "dict[str, Tensor]":
+        return self.trainee.terms(chosen, self.states.batch(chosen))
 
     def _features(self, chosen: Indices) -> "Tensor":
-        prompts = {block: value.expand(len(chosen), *value.shape) for block, value in self.prompt.items()}
-        return self.network.resume(self.states.batch(chosen), prompts)
+        return self.trainee.features(self.states.batch(chosen))
 
     def _criterion(self) -> float:
-        """The lower, the better the prompt does on held-out normal images."""
+        """The lower, the better the values do on held-out normal images."""
         import torch
 
         held_out = _parts(self.held_out, self.at_once)
         with torch.no_grad():
             if self.params.stopping is Stopping.LOSS:
-                return sum(self._loss(part).item() * len(part) for part in held_out) / len(self.held_out)
+                losses = [_sum(self._terms(part)).item() * len(part) for part in held_out]
+                return sum(losses) / len(self.held_out)
             images = np.random.default_rng([self.seed, 0]).permutation(self.train)[:_COMPARED]
             seen = torch.cat([self._features(part).flatten(0, 1) for part in _parts(images, self.at_once)])
             seen = seen[np.random.default_rng([self.seed, 1]).permutation(len(seen))[:_SAMPLE]]
@@ -255,9 +250,13 @@ class _Training:
     def _keep(self, epochs: int) -> None:
         self.best, self.history.kept = self._snapshot(), epochs
 
-    def _snapshot(self) -> Prompt:
-        values = {block: value.detach().cpu().numpy().copy() for block, value in self.prompt.items()}
-        return Prompt(self.params.kind, values)
+    def _snapshot(self) -> dict[str, Floats]:
+        return {name: value.detach().cpu().numpy().copy() for name, value in self.values.items()}
+
+
+def _sum(terms: "dict[str, Tensor]") -> "Tensor":
+    first, *others = terms.values()
+    return sum(others, first)
 
 
 def _parts(images: Indices, size: int) -> list[Indices]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from evernorm.params.groups import StructureKind
+from evernorm.structure.parts import Parts
 
 SCHEMA = 1
 REPORT = "report.json"
@@ -21,16 +21,18 @@ class Regions:
     Attributes:
         number: Regions, the background not counted.
         background: Whether there is any.
+        missing: Phrases that were found nowhere in the image.
     """
 
     number: int
     background: bool
+    missing: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, labels: npt.NDArray[np.uint16]) -> Self:
-        """Count the regions of a label map ``[H, W]``."""
-        pixels = np.bincount(labels.ravel(), minlength=1)
-        return cls(int(np.count_nonzero(pixels[1:])), bool(pixels[0]))
+    def of(cls, parts: Parts) -> Self:
+        """Count the regions of an image."""
+        pixels = np.bincount(parts.labels.ravel(), minlength=1)
+        return cls(int(np.count_nonzero(pixels[1:])), bool(pixels[0]), parts.missing)
 
 
 def report(structure: StructureKind, images: Mapping[str, Regions], max_regions: int) -> dict[str, Any]:
@@ -43,8 +45,13 @@ def report(structure: StructureKind, images: Mapping[str, Regions], max_regions:
 
     Returns:
         A JSON object: the least, median and most regions an image; the paths of images `without` a region, of
-        those where one region is the `whole` image (both have no parts to tell apart), and of `crowded` ones.
+        those where one region is the `whole` image (both have no parts to tell apart), and of `crowded` ones; for
+        each phrase that is `missing` in some image, the paths of these.
     """
+    missing: dict[str, list[str]] = {}
+    for path, regions in images.items():
+        for phrase in regions.missing:
+            missing.setdefault(phrase, []).append(path)
     numbers = [regions.number for regions in images.values()]
     return {
         "schema": SCHEMA,
@@ -53,26 +60,36 @@ def report(structure: StructureKind, images: Mapping[str, Regions], max_regions:
         "max_regions": max_regions,
         "regions": {"least": min(numbers), "median": float(np.median(numbers)), "most": max(numbers)},
         "without": [path for path, regions in images.items() if regions.number == 0],
-        "whole": [path for path, regions in images.items() if regions == Regions(1, background=False)],
+        "whole": [
+            path for path, regions in images.items() if (regions.number, regions.background) == (1, False)
+        ],
         "crowded": [path for path, regions in images.items() if regions.number > max_regions],
+        **(
+            {"missing": missing} if missing else {}
+        ),  # of phrases alone, so that other reports stay as they were
     }
 
 
 def flagged(found: Mapping[str, Any]) -> list[str]:
     """The paths of all images that a report names."""
-    return [*found["without"], *found["whole"], *found["crowded"]]
+    missing = [path for paths in found.get("missing", {}).values() for path in paths]
+    return list(dict.fromkeys([*found["without"], *found["whole"], *found["crowded"], *missing]))
 
 
 def warnings(found: Mapping[str, Any]) -> list[str]:
     """What a person should know of a report, a sentence each; nothing where all is well."""
     kinds = {
-        "without": "no region",
-        "whole": "one region that is the whole image",
-        "crowded": f"more than {found['max_regions']} regions",
+        "no region": found["without"],
+        "one region that is the whole image": found["whole"],
+        f"more than {found['max_regions']} regions": found["crowded"],
+        **{
+            f"no {phrase!r}, for which the whole image stands": paths
+            for phrase, paths in found.get("missing", {}).items()
+        },
     }
     return [
         f"{len(paths)} of {found['images']} images {'has' if len(paths) == 1 else 'have'} {what}: "
         f"{', '.join(paths[:_SHOWN])}{', …' if len(paths) > _SHOWN else ''}"
-        for kind, what in kinds.items()
-        if (paths := found[kind])
+        for what, paths in kinds.items()
+        if paths
     ]

@@ -1,7 +1,6 @@
 """The two implementations of SAM: segment-anything's own and transformers'."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy.typing as npt
 
 from evernorm.errors import ParamsError, WeightsError
 from evernorm.params.groups import SamParams
+from evernorm.structure.repeatable import deterministic
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +25,25 @@ WAYS = (
 
 _WIDTH = "image_encoder.patch_embed.proj.weight"
 _ARCHITECTURES = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
+
+
+def locate_sam(params: SamParams) -> Path | str:
+    """Where SAM's weights are: a file is segment-anything's, the name of a directory or of the hub transformers'.
+
+    Raises:
+        WeightsError: The checkpoint is missing; SAM never runs with random weights.
+    """
+    source = params.checkpoint
+    path = Path(source).expanduser()
+    if not source:
+        raise WeightsError(f"masks.sam.checkpoint is empty: SAM has no weights. {WAYS}")
+    if path.is_file():
+        return path
+    if path.is_dir():
+        return str(path)
+    if source.count("/") != 1 or path.suffix in {".pth", ".pt", ".safetensors"}:  # no hub name
+        raise WeightsError(f"masks.sam.checkpoint {source!r} is no file and no directory. {WAYS}")
+    return source
 
 
 def segment_anything(path: Path, params: SamParams, device: "torch.device") -> Generate:
@@ -74,7 +93,7 @@ def generate_masks(model: "nn.Module", params: SamParams) -> Generate:
     generator = SamAutomaticMaskGenerator(model, **params.model_dump(exclude={"checkpoint"}))
 
     def generate(image: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.bool_]]:
-        with _deterministic():
+        with deterministic():
             try:
                 return [record["segmentation"] for record in generator.generate(image)]
             except IndexError:  # its box_area, when no crop of the image has a mask
@@ -97,18 +116,8 @@ def transformers_sam(name: str, params: SamParams, device: "torch.device") -> Ge
 
     _refuse(params)
     library: Any = transformers
-    try:
-        model, loaded = library.SamModel.from_pretrained(name, output_loading_info=True)
-        processor = library.SamImageProcessor.from_pretrained(name)
-    except Exception as error:  # whatever transformers and the hub client raise, the cure is the same
-        raise WeightsError(
-            f"masks.sam.checkpoint {name!r} cannot be loaded by transformers: {error}. {WAYS}"
-        ) from error
-    if missing := sorted(loaded["missing_keys"]):  # which transformers fills at random
-        raise WeightsError(
-            f"masks.sam.checkpoint {name!r} lacks {len(missing)} tensors of SAM ({missing[0]}, …). {WAYS}"
-        )
-    masks = library.MaskGenerationPipeline(model=model.eval(), image_processor=processor, device=device)
+    model, processor = load_transformers_sam(name)
+    masks = library.MaskGenerationPipeline(model=model, image_processor=processor, device=device)
     options = {
         "points_per_crop": params.points_per_side,
         "crops_n_layers": params.crop_n_layers,
@@ -127,10 +136,36 @@ def transformers_sam(name: str, params: SamParams, device: "torch.device") -> Ge
     def generate(image: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.bool_]]:
         from PIL import Image
 
-        with _deterministic():
+        with deterministic():
             return [np.asarray(mask, np.bool_) for mask in masks(Image.fromarray(image), **options)["masks"]]
 
     return generate
+
+
+def load_transformers_sam(name: str) -> tuple[Any, Any]:
+    """Load transformers' SAM and its image processor; a directory is read without the network.
+
+    Raises:
+        WeightsError: There is no such model, or its weights are not all of SAM's.
+    """
+    import transformers
+
+    library: Any = transformers
+    local = Path(name).is_dir()
+    try:
+        model, loaded = library.SamModel.from_pretrained(
+            name, local_files_only=local, output_loading_info=True
+        )
+        processor = library.SamImageProcessor.from_pretrained(name, local_files_only=local)
+    except Exception as error:  # whatever transformers and the hub client raise, the cure is the same
+        raise WeightsError(
+            f"masks.sam.checkpoint {name!r} cannot be loaded by transformers: {error}. {WAYS}"
+        ) from error
+    if missing := sorted(loaded["missing_keys"]):  # which transformers fills at random
+        raise WeightsError(
+            f"masks.sam.checkpoint {name!r} lacks {len(missing)} tensors of SAM ({missing[0]}, …). {WAYS}"
+        )
+    return model.eval(), processor
 
 
 def _refuse(params: SamParams) -> None:
@@ -152,10 +187,3 @@ def _refuse(params: SamParams) -> None:
         )
     if faults:
         raise ParamsError("transformers' SAM does not know these parameters as they are set", faults)
-
-
-def _deterministic() -> AbstractContextManager[None]:
-    """The same masks twice on a GPU too: no convolution is chosen by how fast it happened to be."""
-    from torch.backends import cudnn
-
-    return cudnn.flags(enabled=True, benchmark=False, deterministic=True)

@@ -9,6 +9,7 @@ from PIL import Image
 from evernorm.params.groups import SuperpixelParams
 from evernorm.structure.grid import nearest
 from evernorm.structure.painting import as_labels, least_pixels
+from evernorm.structure.parts import Parts
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class SuperpixelSegmenter:
     params: SuperpixelParams
     min_region: float
 
-    def labels(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
-        """Label map ``[H, W]`` of an RGB image ``[H, W, 3]``; every pixel is in a region, so there is no 0.
+    def segment(self, image: npt.NDArray[np.uint8]) -> Parts:
+        """Parts of an RGB image ``[H, W, 3]``; every pixel is in a region, so there is no 0.
 
         Raises:
             DataError: There are more than 65535 regions.
@@ -42,4 +43,4 @@ class SuperpixelSegmenter:
             min_size=least_pixels(self.min_region, shape),
         )
         rows, columns = nearest(shape[0], height), nearest(shape[1], width)
-        return as_labels(regions[np.ix_(rows, columns)] + 1)
+        return Parts(as_labels(regions[np.ix_(rows, columns)] + 1))

@@ -1,18 +1,34 @@
 """Images on their way through a prompted backbone: seen frozen first, then adapted to the class they go to."""
 
 from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from evernorm.methods.detector import Seen
-from evernorm.prompts.prompt import Prompt
-from evernorm.prompts.prompted import PromptedBackbone
+from evernorm.prompts import prompted
 from evernorm.types import Floats, Image, Indices
 
 FROZEN, ADAPTED = "frozen", "adapted"
 
+Adapted = TypeVar("Adapted")
+"""What adapts the backbone to a class."""
+_Adapter_contra = TypeVar("_Adapter_contra", contravariant=True)
 
-class Begun(Seen):
+
+class Network(Protocol[_Adapter_contra]):
+    """A frozen backbone that can be adapted."""
+
+    def begin(self, images: Sequence[Image]) -> tuple[prompted.Begun, Floats]:
+        """Images up to where they are adapted, and what they are routed by, ``[n, …]``."""
+        ...
+
+    def finish(self, begun: prompted.Begun, prompts: Sequence[_Adapter_contra]) -> Floats:
+        """Features ``[n, P, d]`` of each image with its adapter."""
+        ...
+
+
+class Begun(Seen, Generic[Adapted]):
     """Images that have passed the backbone as far as no prompt changes anything, and are kept there.
 
     Args:
@@ -21,7 +37,7 @@ class Begun(Seen):
         batch_size: Images a pass.
     """
 
-    def __init__(self, network: PromptedBackbone, images: Sequence[Image], batch_size: int) -> None:
+    def __init__(self, network: Network[Adapted], images: Sequence[Image], batch_size: int) -> None:
         self._network = network
         self._batches, frozen = [], []
         for start in range(0, len(images), batch_size):
@@ -30,11 +46,11 @@ class Begun(Seen):
             frozen.append(keys)
         super().__init__({FROZEN: np.concatenate(frozen)})
 
-    def adapted(self, prompts: Sequence[Prompt]) -> Floats:
-        """One pass over all images, each with its prompt: float32 ``[n, P, d]``."""
+    def adapted(self, adapters: Sequence[Adapted]) -> Floats:
+        """One pass over all images, each with its adapter: float32 ``[n, P, d]``."""
         parts, start = [], 0
         for begun in self._batches:
-            chosen = prompts[start : start + len(begun.state)]
+            chosen = adapters[start : start + len(begun.state)]
             parts.append(self._network.finish(begun, chosen))
             start += len(chosen)
         return np.concatenate(parts)
@@ -44,15 +60,15 @@ def adapt(
     seen: Seen,
     place: Indices,
     classes: Sequence[str],
-    prompts: Sequence[Prompt],
-    network: PromptedBackbone,
+    adapters: Sequence[Adapted],
+    network: Network[Adapted],
     batch_size: int,
 ) -> Floats:
-    """Features of image i with the prompt of class ``place[i]``, float32 ``[n, P, d]``.
+    """Features of image i with the adapter of class ``place[i]``, float32 ``[n, P, d]``.
 
     Of stored images only those pass the backbone again that go to another class than they were stored with.
     """
-    chosen = [prompts[each] for each in place]
+    chosen = [adapters[each] for each in place]
     if isinstance(seen, Begun):
         return seen.adapted(chosen)
     features = seen.arrays[ADAPTED]

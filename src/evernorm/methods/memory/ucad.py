@@ -34,7 +34,8 @@ from evernorm.params.groups import Group, Levels
 from evernorm.prompts.params import PromptParams
 from evernorm.prompts.prompt import Prompt
 from evernorm.prompts.prompted import PromptedBackbone
-from evernorm.prompts.training import train_prompt
+from evernorm.prompts.trainee import PromptTrainee
+from evernorm.prompts.training import train
 from evernorm.structure.grid import to_grid
 from evernorm.types import Arrays, Floats, Image, Indices, Progress
 
@@ -108,16 +109,16 @@ class Ucad(MemoryLearner):
             raise StateError(f"{lesson.name}: no parts of its images to train a prompt with; run stage masks")
         images = lesson.experience
         labels = [to_grid(lesson.parts(number), self.backbone.grid) for number in range(len(images))]
-        prompt, history = train_prompt(
-            self.network,
+        prompt, history = train(
+            PromptTrainee(self.network, labels, self.params.seed),
             images.read,
-            labels,
+            len(images),
             self.params.seed,
             at_once=self.params.features.batch_size,
             checkpoint=checkpoint,
             progress=progress,
         )
-        return {**prompt.arrays(), **history.arrays()}
+        return {**prompt, **history.arrays()}
 
     def remember(
         self, lesson: Lesson, trained: Arrays, before: Arrays = NOTHING, *, progress: Progress | None = None
@@ -154,7 +155,7 @@ class Ucad(MemoryLearner):
 
     def prompt_of(self, trained: Arrays) -> Prompt:
         """What a class is seen with; nothing where ``prompts.kind`` is none."""
-        return Prompt.of(self.own.prompts.kind, trained)
+        return Prompt.of(self.network.kind, trained)
 
     def rows_read(self, sizes: list[int]) -> list[int]:
         """All rows of each entry: the size of the knowledge is fixed for each class, not in all."""

@@ -1,0 +1,175 @@
+"""Whether words help MTRMB find defects: fusion, and its losses, in pairs with each left out; and whose words they are.
+
+Per class and seed the same images, parts, order and starts of the coreset; the true class is given. Variants:
+
+    none       frozen features                           wrong      fused with what is said of the next class
+    RSCL       prompts, no words                         noise      fused with random tokens of the same lengths
+    fused      prompts and words, all losses (Eq. 8)     no RSCL    prompts and words without Eq. 6
+
+If `wrong` and `noise` do as well as `fused`, what the words say carries nothing.
+
+    python benchmarks/text.py --data FOLDER [--seeds 3] [--starts 5] [--epochs 25] [--classes a,b]
+        [--variants RSCL,fused] [--set features.backbone=... ...] [--out FILE]
+"""
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from prompts import pixel_ap
+
+from evernorm.data.experience import Experience, TestView
+from evernorm.data.readers import read_classes
+from evernorm.data.validate import validate
+from evernorm.features.backbone import build_backbone
+from evernorm.features.extract import collect
+from evernorm.memory.coreset import greedy_k_centre
+from evernorm.memory.search import NearestRows
+from evernorm.methods.lesson import Lesson
+from evernorm.methods.memory.mtrmb import Mtrmb, MtrmbParams
+from evernorm.metrics.image import auroc
+from evernorm.params.file import override, parse_params
+from evernorm.params.model import default_params
+from evernorm.structure.segmenter import build_segmenter
+from evernorm.text.encoder import Tokens
+from evernorm.types import Arrays
+
+VARIANTS = {
+    "none": ("mtrmb.prompts.kind=none", "mtrmb.prompts.fusion_width=0", "mtrmb.prompts.epochs=1"),
+    "RSCL": ("mtrmb.prompts.fusion_width=0",),
+    "fused": (),
+    "no RSCL": ("mtrmb.prompts.weights.structure=0",),
+    "wrong": (),
+    "noise": (),
+}
+
+
+class Other(Mtrmb):
+    """MTRMB that is told something else of a class."""
+
+    tokens: Tokens
+
+    def words_on(self, lesson: Lesson) -> Tokens:
+        """What it was told."""
+        return self.tokens
+
+
+def main() -> None:
+    """Print a line a class, seed and variant, then the means of the differences."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="a folder of classes")
+    parser.add_argument("--classes", help="a,b,c; all without it")
+    parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--starts", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--set", action="append", default=[], dest="settings", help="a parameter, key=value")
+    parser.add_argument("--out", type=Path, help="append every figure here, one JSON object a line")
+    options = parser.parse_args()
+    names = options.classes.split(",") if options.classes else sorted(read_classes(options.data))
+    manifests = validate(options.data, names)
+    every = sorted(read_classes(options.data))
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    backbone = None
+    for name in names:
+        train, test = (
+            kept(Experience.of(manifests[name], options.data / name)),
+            TestView.of(manifests[name], options.data / name),
+        )
+        for seed in range(options.seeds):
+            for variant in options.variants.split(","):
+                settings = [f"mtrmb.prompts.epochs={options.epochs}", *VARIANTS[variant], *options.settings]
+                values = override(
+                    default_params().model_dump(mode="json"), ["method=mtrmb", f"seed={seed}", *settings]
+                )
+                params = parse_params(values)
+                backbone = backbone or build_backbone(params.features)
+                learner = Other(params, backbone)
+                segmenter = build_segmenter(params.masks, name)
+                parts = cache(lambda number, see=segmenter, view=train: see.segment(view.read(number)).labels)
+                lesson = Lesson(train, parts)
+                if params.own(MtrmbParams).prompts.fusion_width:
+                    learner.tokens = words(learner, lesson, variant, every)
+                started = time.process_time()
+                trained = learner.train(lesson)
+                seconds = time.process_time() - started
+                figures = measured(learner, trained, train, test, options.starts)
+                kept_epoch = int(trained["history.kept"][0])
+                print(
+                    f"{name} seed {seed} {variant}: "
+                    + ", ".join(f"{figure} {np.mean(each):.4f}" for figure, each in figures.items())
+                    + f" (epoch {kept_epoch}, {seconds:.0f} s)",
+                    flush=True,
+                )
+                for figure, each in figures.items():
+                    found[f"{variant}/{figure}"][name].append(float(np.mean(each)))
+                if options.out is not None:
+                    line = {"class": name, "seed": seed, "variant": variant, "kept": kept_epoch, **figures}
+                    with options.out.open("a", encoding="utf-8") as stream:
+                        stream.write(json.dumps(line) + "\n")
+    for figure in ("image AUROC", "pixel AP"):
+        for variant in options.variants.split(","):
+            differences(found, variant, "RSCL", figure)
+            if variant in {"wrong", "noise", "no RSCL"}:
+                differences(found, variant, "fused", figure)
+
+
+def kept(view: Experience) -> Experience:
+    """The same with every image decoded once."""
+    read = cache(view.read)
+    view = replace(view)
+    object.__setattr__(view, "read", read)
+    return view
+
+
+def words(learner: Mtrmb, lesson: Lesson, variant: str, names: list[str]) -> Tokens:
+    """What a variant is told of a class."""
+    other = names[(names.index(lesson.name) + 1) % len(names)]
+    told = replace(lesson.experience, name=other) if variant == "wrong" else lesson.experience
+    tokens = Mtrmb.words_on(learner, Lesson(told, lesson.parts))
+    if variant != "noise":
+        return tokens
+    drawn = np.random.default_rng(learner.params.seed).normal(0, 1, tokens.features.shape)
+    lengths = np.linalg.norm(tokens.features, axis=1, keepdims=True)
+    drawn *= lengths / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return Tokens(tokens.words, drawn.astype(np.float32))
+
+
+def measured(
+    learner: Mtrmb, trained: Arrays, train: Experience, test: TestView, starts: int
+) -> dict[str, list[float]]:
+    """Image AUROC, and pixel AP where there are masks, of coresets from several starts."""
+    see, rows = learner.eye(trained), learner.own.knowledge.rows
+    normal, seen = (collect(see, view.read, len(view), 4)["adapted"] for view in (train, test))
+    flat = normal.reshape(-1, normal.shape[2])
+    figures: dict[str, list[float]] = defaultdict(list)
+    for start in np.random.default_rng(7).integers(0, len(flat), starts):
+        memory = NearestRows(flat[greedy_k_centre(flat, rows, start=int(start))])
+        distances = memory.nearest(seen.reshape(-1, seen.shape[2]))[0].reshape(seen.shape[:2])
+        scores = distances.max(axis=1).astype(np.float64)
+        figures["image AUROC"].append(float(auroc(test.labels, scores) or 0.5))
+        if any(record.mask for record in test.records):
+            figures["pixel AP"].append(float(pixel_ap(learner.backbone, test, distances)))
+    return dict(figures)
+
+
+def differences(found: dict[str, dict[str, list[float]]], variant: str, reference: str, figure: str) -> None:
+    """Print by how much a variant differs from another, in pairs."""
+    one, two = found.get(f"{variant}/{figure}"), found.get(f"{reference}/{figure}")
+    if variant == reference or not one or not two:
+        return
+    means = [float(np.mean(np.subtract(one[name], two[name]))) for name in one if name in two]
+    # Seeds and starts of a class share its images: the classes are what is independent.
+    error = np.std(means, ddof=1) / len(means) ** 0.5 if len(means) > 1 else np.nan
+    print(
+        f"{figure}: {variant} − {reference} {np.mean(means):+.4f} (standard error {error:.4f} over classes)"
+    )
+
+
+if __name__ == "__main__":
+    main()

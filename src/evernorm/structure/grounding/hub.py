@@ -1,0 +1,76 @@
+"""transformers' Grounding DINO."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from evernorm.errors import WeightsError
+from evernorm.params.groups import GroundingParams
+from evernorm.structure.grounding.detector import Answer
+from evernorm.structure.grounding.inputs import caption_of, owners_of, pixels
+from evernorm.structure.grounding.sources import WAYS
+from evernorm.structure.repeatable import deterministic
+from evernorm.types import Image, Indices
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class HubDetector:
+    """`GroundingDinoForObjectDetection` and its tokenizer.
+
+    The checkpoint's own image processor is not asked: images are prepared as for the other implementation.
+
+    Attributes:
+        model: The network.
+        text: The tokens of the caption as the model takes them.
+        owners: See `Detector`.
+        size: Shorter side at which an image is searched, pixels.
+    """
+
+    model: Any
+    text: Any
+    owners: Indices
+    size: int
+
+    @classmethod
+    def load(
+        cls, name: str, params: GroundingParams, phrases: tuple[str, ...], device: "torch.device"
+    ) -> Self:
+        """Load a directory or a hub name; a directory is read without the network.
+
+        Raises:
+            ParamsError: The phrases are too long.
+            WeightsError: There is no such model, or its weights are not all of Grounding DINO's.
+        """
+        import transformers
+
+        library: Any = transformers
+        local = Path(name).is_dir()
+        try:
+            model, loaded = library.GroundingDinoForObjectDetection.from_pretrained(
+                name, dtype="float32", local_files_only=local, output_loading_info=True
+            )
+            tokenizer = library.AutoTokenizer.from_pretrained(name, local_files_only=local)
+        except Exception as error:  # whatever transformers and the hub client raise, the cure is the same
+            raise WeightsError(
+                f"masks.grounding.checkpoint {name!r} cannot be loaded by transformers: {error}. {WAYS}"
+            ) from error
+        if missing := sorted(loaded["missing_keys"]):  # which transformers fills at random
+            raise WeightsError(
+                f"masks.grounding.checkpoint {name!r} lacks {len(missing)} tensors of Grounding DINO "
+                f"({missing[0]}, …). {WAYS}"
+            )
+        owners = owners_of(phrases, tokenizer)
+        text = tokenizer(caption_of(phrases), return_token_type_ids=True, return_tensors="pt").to(device)
+        return cls(model.eval().to(device), text, owners, params.size)
+
+    def __call__(self, image: Image) -> Answer:
+        """Look for the phrases in an RGB image uint8 ``[H, W, 3]``."""
+        import torch
+
+        with deterministic(), torch.inference_mode():
+            said = self.model(pixel_values=pixels(image, self.size).to(self.model.device), **self.text)
+        tokens = said.logits[0, :, : len(self.owners)].sigmoid()
+        return Answer(said.pred_boxes[0].float().cpu(), tokens.float().cpu())

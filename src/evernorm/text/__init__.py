@@ -1,0 +1,1 @@
+"""What is said of a class, as features: read once, when the class is learned."""
