@@ -3,7 +3,6 @@
 python docs/make_pictures.py [demo/workspace]
 """
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -24,8 +23,7 @@ def main() -> None:
     outcomes, thresholds = (
         read_arrays(evaluation / f"{name}.safetensors") for name in ("outcomes", "thresholds")
     )
-    shutil.rmtree(TARGET, ignore_errors=True)
-    TARGET.mkdir(parents=True)
+    TARGET.mkdir(exist_ok=True)
     figures = {
         "accuracy_matrix": accuracy_matrix(matrix_of(workspace.paths, order[-1]), order),
         "scores": score_histograms(outcomes, dict(zip(order, order, strict=True)), thresholds),
