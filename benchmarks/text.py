@@ -83,7 +83,7 @@ def main() -> None:
         )
         for seed in range(options.seeds):
             for variant in options.variants.split(","):
-                settings = [f"mtrmb.prompts.epochs={options.epochs}", *VARIANTS[variant], *options.settings]
+                settings = [f"mtrmb.prompts.epochs={options.epochs}", *options.settings, *VARIANTS[variant]]
                 values = override(
                     default_params().model_dump(mode="json"), ["method=mtrmb", f"seed={seed}", *settings]
                 )
