@@ -1,7 +1,5 @@
 """Stage `masks`: where the parts of the training images are (none for the methods that do not ask)."""
 
-from typing import Any
-
 from rich.console import Console
 
 from evernorm.files import write_json
@@ -49,21 +47,17 @@ def masks(name: str, params: Params, paths: Paths) -> None:
         folder,
         paths,
         inputs=[paths.training(name)],
-        params=_made_with(params),
+        params={
+            **params.masks.model_dump(mode="json"),
+            "checkpoint_sha256": sam_digest(params),
+            "grounding_sha256": grounding_digest(params),
+        },
         packages=packages_of(params.masks),
     )
     record_choice(folder, "structure", structure)
     console = Console(stderr=True, highlight=False)
     for sentence in warnings(found):
         console.print(f"  {name}: {sentence}", style="yellow", markup=False, soft_wrap=True)
-
-
-def _made_with(params: Params) -> dict[str, Any]:
-    """Parameters and weights; of Grounding DINO only where it was asked, so that a new engine changes no old record."""
-    grounded = params.masks.structure is StructureKind.GROUNDED_SAM
-    made_with = params.masks.model_dump(mode="json", exclude=None if grounded else {"grounding"})
-    made_with["checkpoint_sha256"] = sam_digest(params)
-    return {**made_with, "grounding_sha256": grounding_digest(params)} if grounded else made_with
 
 
 def packages_of(chosen: MaskParams) -> tuple[str, ...]:

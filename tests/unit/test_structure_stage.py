@@ -100,8 +100,8 @@ def test_training_images_are_segmented(workspace, capsys):
     found = json.loads((folder / "report.json").read_text())
     assert ["train/good/000.png"] == found["whole"]
     lineage = json.loads((folder / "lineage.json").read_text())
-    asked = chosen.masks.model_dump(mode="json", exclude={"grounding"})
-    assert {**asked, "checkpoint_sha256": {}} == lineage["params"]
+    asked = chosen.masks.model_dump(mode="json")
+    assert {**asked, "checkpoint_sha256": {}, "grounding_sha256": {}} == lineage["params"]
     assert ["data/metal/train.json"] == list(lineage["inputs"])
     told = "metal: 1 of 5 images has one region that is the whole image: train/good/000.png"
     assert told in capsys.readouterr().err

@@ -64,9 +64,7 @@ def report(structure: StructureKind, images: Mapping[str, Regions], max_regions:
             path for path, regions in images.items() if (regions.number, regions.background) == (1, False)
         ],
         "crowded": [path for path, regions in images.items() if regions.number > max_regions],
-        **(
-            {"missing": missing} if missing else {}
-        ),  # of phrases alone, so that other reports stay as they were
+        **({"missing": missing} if missing else {}),
     }
 
 
