@@ -14,7 +14,8 @@ seconds of the processor, which other work on the machine does not change.
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,10 @@ from evernorm.metrics.pixel import PixelMetrics
 from evernorm.params.file import override, parse_params
 from evernorm.params.groups import Params
 from evernorm.params.model import default_params
-from evernorm.prompts.contrastive import structure_loss
 from evernorm.prompts.params import PromptKind
 from evernorm.prompts.prompt import Prompt
 from evernorm.prompts.prompted import PromptedBackbone
-from evernorm.prompts.trainee import PromptTrainee, first_prompt
+from evernorm.prompts.trainee import PromptTrainee
 from evernorm.prompts.training import train as train_values
 from evernorm.structure.grid import to_grid
 from evernorm.structure.superpixels import SuperpixelSegmenter
@@ -125,21 +125,15 @@ def passes(network: PromptedBackbone, read: Read, labels: Labels, images: int = 
     """Processor seconds an image of the forward and backward passes alone: network and loss, inputs ready in memory."""
     import torch
 
-    params = network.params
     with torch.inference_mode():
         begun = network.enter(network.backbone.inputs([read(i) for i in range(size)]))
     begun = type(begun)(begun.state.clone(), {level: kept.clone() for level, kept in begun.levels.items()})
-    prompts = {
-        block: torch.from_numpy(value).to(network.backbone.device).requires_grad_()
-        for block, value in first_prompt(network, 0).values.items()
-    }
-    truth = torch.from_numpy(np.stack(labels[:size])).to(network.backbone.device)
+    trainee, chosen = PromptTrainee(network, labels[:size], 0), np.arange(size)
     started = 0.0
     for turn in range(1 + images // size):
         if turn == 1:  # the first is for warming up
             started = time.process_time()
-        features = network.resume(begun, {b: p.expand(size, *p.shape) for b, p in prompts.items()})
-        structure_loss(features, truth, params.loss, params.temperature).backward()
+        trainee.terms(chosen, begun)["structure"].backward()
     return (time.process_time() - started) / images
 
 
@@ -157,19 +151,48 @@ def figures(
         return {"adapted": network.finish(network.begin(images)[0], [prompt] * len(images))}
 
     normal, seen = (collect(see, view.read, len(view), 4)["adapted"] for view in (train, test))
-    flat, queries = normal.reshape(-1, normal.shape[2]), seen.reshape(-1, seen.shape[2])
-    found: dict[tuple[int, str], list[float]] = {}
+
+    def score(distances: Floats, nearest: Indices, memory: NearestRows) -> Floats:
+        return image_scores(seen, distances, nearest, memory, 9)
+
+    found = {}
     for size in sizes:
-        for start in np.random.default_rng(7).integers(0, len(flat), starts):
-            memory = NearestRows(flat[greedy_k_centre(flat, size, start=int(start))])
-            distances, nearest = (part.reshape(seen.shape[:2]) for part in memory.nearest(queries))
-            scores = image_scores(seen, distances, nearest, memory, 9)
-            found.setdefault((size, "image AUROC"), []).append(
-                auroc(test.labels, scores.astype(np.float64)) or 0.5
-            )
-            if any(record.mask for record in test.records):
-                found.setdefault((size, "pixel AP"), []).append(pixel_ap(network.backbone, test, distances))
+        judged = over_starts(network.backbone, normal, seen, test, size, starts, score)
+        found |= {(size, figure): each for figure, each in judged.items()}
     return found
+
+
+def over_starts(
+    backbone: TimmBackbone,
+    normal: Floats,
+    seen: Floats,
+    test: TestView,
+    rows: int,
+    starts: int,
+    score: Callable[[Floats, Indices, NearestRows], Floats],
+) -> dict[str, list[float]]:
+    """Image AUROC, and pixel AP where there are masks, of coresets of so many rows from several starts.
+
+    Args:
+        backbone: Whose features they are.
+        normal: float32 ``[n, P, d]``, of the training images.
+        seen: The same of the test images.
+        test: Their labels and masks.
+        rows: Of a coreset.
+        starts: How many.
+        score: Patch distances, nearest rows and the coreset → a score an image.
+    """
+    flat, found = normal.reshape(-1, normal.shape[2]), defaultdict(list)
+    for start in np.random.default_rng(7).integers(0, len(flat), starts):
+        memory = NearestRows(flat[greedy_k_centre(flat, rows, start=int(start))])
+        distances, nearest = (
+            part.reshape(seen.shape[:2]) for part in memory.nearest(seen.reshape(-1, seen.shape[2]))
+        )
+        scores = score(distances, nearest, memory).astype(np.float64)
+        found["image AUROC"].append(float(auroc(test.labels, scores) or 0.5))
+        if any(record.mask for record in test.records):
+            found["pixel AP"].append(float(pixel_ap(backbone, test, distances)))
+    return dict(found)
 
 
 def pixel_ap(backbone: TimmBackbone, test: TestView, distances: Floats) -> float:

@@ -21,18 +21,15 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from prompts import pixel_ap
+from prompts import over_starts
 
 from evernorm.data.experience import Experience, TestView
 from evernorm.data.readers import read_classes
 from evernorm.data.validate import validate
 from evernorm.features.backbone import build_backbone
 from evernorm.features.extract import collect
-from evernorm.memory.coreset import greedy_k_centre
-from evernorm.memory.search import NearestRows
 from evernorm.methods.lesson import Lesson
 from evernorm.methods.memory.mtrmb import Mtrmb, MtrmbParams
-from evernorm.metrics.image import auroc
 from evernorm.params.file import override, parse_params
 from evernorm.params.model import default_params
 from evernorm.structure.segmenter import build_segmenter
@@ -47,6 +44,12 @@ VARIANTS = {
     "wrong": (),
     "noise": (),
 }
+
+
+class Decoded(Experience):
+    """Images that are decoded once."""
+
+    read = cache(Experience.read)
 
 
 class Other(Mtrmb):
@@ -77,10 +80,8 @@ def main() -> None:
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     backbone = None
     for name in names:
-        train, test = (
-            kept(Experience.of(manifests[name], options.data / name)),
-            TestView.of(manifests[name], options.data / name),
-        )
+        train = Decoded.of(manifests[name], options.data / name)
+        test = TestView.of(manifests[name], options.data / name)
         for seed in range(options.seeds):
             for variant in options.variants.split(","):
                 settings = [f"mtrmb.prompts.epochs={options.epochs}", *options.settings, *VARIANTS[variant]]
@@ -119,14 +120,6 @@ def main() -> None:
                 differences(found, variant, "fused", figure)
 
 
-def kept(view: Experience) -> Experience:
-    """The same with every image decoded once."""
-    read = cache(view.read)
-    view = replace(view)
-    object.__setattr__(view, "read", read)
-    return view
-
-
 def words(learner: Mtrmb, lesson: Lesson, variant: str, names: list[str]) -> Tokens:
     """What a variant is told of a class."""
     other = names[(names.index(lesson.name) + 1) % len(names)]
@@ -144,18 +137,12 @@ def measured(
     learner: Mtrmb, trained: Arrays, train: Experience, test: TestView, starts: int
 ) -> dict[str, list[float]]:
     """Image AUROC, and pixel AP where there are masks, of coresets from several starts."""
-    see, rows = learner.eye(trained), learner.own.knowledge.rows
+    see = learner.eye(trained)
     normal, seen = (collect(see, view.read, len(view), 4)["adapted"] for view in (train, test))
-    flat = normal.reshape(-1, normal.shape[2])
-    figures: dict[str, list[float]] = defaultdict(list)
-    for start in np.random.default_rng(7).integers(0, len(flat), starts):
-        memory = NearestRows(flat[greedy_k_centre(flat, rows, start=int(start))])
-        distances = memory.nearest(seen.reshape(-1, seen.shape[2]))[0].reshape(seen.shape[:2])
-        scores = distances.max(axis=1).astype(np.float64)
-        figures["image AUROC"].append(float(auroc(test.labels, scores) or 0.5))
-        if any(record.mask for record in test.records):
-            figures["pixel AP"].append(float(pixel_ap(learner.backbone, test, distances)))
-    return dict(figures)
+    rows = learner.own.knowledge.rows
+    return over_starts(
+        learner.backbone, normal, seen, test, rows, starts, lambda distances, *_: distances.max(axis=1)
+    )
 
 
 def differences(found: dict[str, dict[str, list[float]]], variant: str, reference: str, figure: str) -> None:

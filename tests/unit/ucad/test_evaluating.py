@@ -12,8 +12,7 @@ from evernorm.evaluation.judge import TestClass, judge
 from evernorm.evaluation.report import report
 from evernorm.features.extract import collect
 from evernorm.methods.detector import Seen
-from evernorm.methods.memory.prompted import adapt
-from tests.unit.ucad.banks import prompt_of, read_all, with_swapped_keys
+from tests.unit.ucad.banks import read_all, with_swapped_keys
 
 
 def stored(detector, view, folder):
@@ -82,10 +81,9 @@ def test_only_images_that_go_astray_pass_the_backbone_again(learned, views, tmp_
     """Each with the prompt of the class it goes to; what is stored stays as it is."""
     view, read = views["textile"], Counter()
     block = stored(learned, view, tmp_path).some(np.arange(2, 8))
-    prompts = [prompt_of(learned, place) for place in range(2)]
 
     def adapted(seen, place):
-        return adapt(seen, np.array(place), learned.classes, prompts, learned.network, 4)
+        return learned.adapted(seen, np.array(place))
 
     original = TestView.read
 

@@ -24,11 +24,11 @@ from evernorm.memory.entry import build_memory
 from evernorm.memory.params import MemoryParams
 from evernorm.methods.ablation import Tables
 from evernorm.methods.detector import Found, Seen
-from evernorm.methods.learner import NOTHING, ClassState, Eye, Traits
+from evernorm.methods.learner import NOTHING, ClassState, Traits
 from evernorm.methods.lesson import Lesson
-from evernorm.methods.memory.base import MemoryDetector, MemoryLearner, MemoryMethodParams
+from evernorm.methods.memory.base import MemoryMethodParams
 from evernorm.methods.memory.mtrmb_ablations import mtrmb_tables
-from evernorm.methods.memory.prompted import ADAPTED, FROZEN, Begun, adapt
+from evernorm.methods.memory.prompted import ADAPTED, FROZEN, PromptedDetector, PromptedLearner
 from evernorm.methods.registry import learner
 from evernorm.params.groups import Group, Levels, Params
 from evernorm.prompts import prompted
@@ -39,11 +39,9 @@ from evernorm.prompts.fusion import Fused, Text, first_fusion, fuse
 from evernorm.prompts.params import PromptKind, PromptParams
 from evernorm.prompts.prompted import PromptedBackbone
 from evernorm.prompts.trainee import Trainee, first_prompt, spread
-from evernorm.prompts.training import train
-from evernorm.structure.grid import to_grid
 from evernorm.text.encoder import TextEncoder, Tokens, encoder_digest, sentences_on
 from evernorm.text.params import TextParams
-from evernorm.types import Arrays, Floats, Image, Indices, Progress
+from evernorm.types import Arrays, Floats, Indices, Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,7 +83,7 @@ class MtrmbParams(MemoryMethodParams):
 
 
 @learner
-class Mtrmb(MemoryLearner):
+class Mtrmb(PromptedLearner[Adapter]):
     """Key-prompt-multimodal-knowledge memory."""
 
     name = "mtrmb"
@@ -150,26 +148,19 @@ class Mtrmb(MemoryLearner):
         progress: Progress | None = None,
     ) -> Arrays:
         """Train keys, prompt and fusion (Eq. 8)."""
-        if lesson.parts is None:
-            raise StateError(f"{lesson.name}: no parts of its images to train a prompt with; run stage masks")
-        own, images, size = self.own.prompts, lesson.experience, self.params.features.batch_size
+        own, images, labels = self.own.prompts, lesson.experience, self.parts_of(lesson)
         tokens = self.words_on(lesson) if own.fusion_width else None
         queries = collect(
-            lambda images: {FROZEN: self.network.begin(images)[1]}, images.read, len(images), size
-        )[FROZEN]
-        labels = [to_grid(lesson.parts(number), self.backbone.grid) for number in range(len(images))]
-        trainee = Multimodal(self.network.network, own, labels, queries, tokens, self.params.seed)
-        values, history = train(
-            trainee,
+            lambda images: {FROZEN: self.network.begin(images)[1]},
             images.read,
             len(images),
-            self.params.seed,
-            at_once=size,
-            checkpoint=checkpoint,
-            progress=progress,
-        )
-        keys = {"keys": first_keys(queries, own.keys)}  # where nothing trains them
-        return {**keys, **values, **(tokens.arrays() if tokens else {}), **history.arrays()}
+            self.params.features.batch_size,
+        )[FROZEN]
+        keys = first_keys(queries, own.keys)
+        trainee = Multimodal(self.network.network, own, labels, queries, keys, tokens, self.params.seed)
+        fitted = self.fit(trainee, lesson, checkpoint, progress)
+        # The keys as they began are kept where nothing trains them.
+        return {"keys": keys, **fitted, **(tokens.arrays() if tokens else {})}
 
     def words_on(self, lesson: Lesson) -> Tokens:
         """What is said of a class: the templates with its name, and its description."""
@@ -190,23 +181,9 @@ class Mtrmb(MemoryLearner):
         )
         return {"rows": rows}, evidence
 
-    def eye(self, trained: Arrays) -> Eye:
-        """The query q(x), and the features with the adapter of the class."""
-        adapter = self.adapter_of(trained)
-
-        def see(images: list[Image]) -> dict[str, Floats]:
-            begun = Begun(self.network, images, self.params.features.batch_size)
-            return {FROZEN: begun.arrays[FROZEN], ADAPTED: begun.adapted([adapter] * len(images))}
-
-        return see
-
     def adapter_of(self, trained: Arrays) -> Adapter:
-        """What a class is seen with."""
+        """The prompt of the class, and the words on it with the way in which it is fused with them."""
         return Adapter.of(self.network.network.kind, trained)
-
-    def rows_read(self, sizes: list[int]) -> list[int]:
-        """All rows of each entry: the size of the knowledge is fixed for each class, not in all."""
-        return sizes
 
     def assemble(self, states: Sequence[ClassState]) -> "MtrmbDetector":
         """The detector of these classes."""
@@ -221,6 +198,7 @@ class Multimodal(Trainee):
         params: How to train.
         labels: For each image, int64 ``[P]``, the part each patch belongs to.
         queries: float32 ``[n, d]``, q(x) of each image.
+        keys: float32 ``[k, d]``, to begin with.
         tokens: The words on the class; None without fusion.
         seed: First values.
     """
@@ -231,18 +209,18 @@ class Multimodal(Trainee):
         params: MtrmbPrompts,
         labels: Sequence[Indices],
         queries: Floats,
+        keys: Floats,
         tokens: Tokens | None,
         seed: int,
     ) -> None:
         import torch
 
-        text_dim = tokens.features.shape[1] if tokens else 0
-        values = {
-            **first_prompt(network, seed).arrays(),
-            **first_fusion(network.backbone.dim, text_dim, params.fusion_width if tokens else 0, seed),
-        }
+        values = dict(first_prompt(network, seed).arrays())
+        if tokens:
+            text_dim = tokens.features.shape[1]
+            values |= first_fusion(network.backbone.dim, text_dim, params.fusion_width, seed)
         if params.weights.keys:
-            values["keys"] = first_keys(queries, params.keys)
+            values["keys"] = keys
         super().__init__(network, values)
         device = network.backbone.device
         self._params = params
@@ -254,12 +232,15 @@ class Multimodal(Trainee):
             self._text = Text(words, torch.ones((1, 1, words.shape[1]), dtype=torch.bool, device=device))
 
     def features(self, begun: prompted.Begun) -> "Tensor":
-        """Fused features."""
-        return self._fused(begun).patches
+        """Prompted features, fused where there are words."""
+        return self._seen(begun)[0]
 
-    def _fused(self, begun: prompted.Begun) -> Fused:
+    def _seen(self, begun: prompted.Begun) -> "tuple[Tensor, Fused | None]":
         patches = self.network.resume(begun, spread(self.network, self.values, len(begun.state)))
-        return fuse(patches, self._text, self.values) if self._text else Fused(patches, patches, patches)
+        if self._text is None:
+            return patches, None
+        fused = fuse(patches, self._text, self.values)
+        return fused.patches, fused
 
     def terms(self, images: Indices, begun: prompted.Begun) -> "dict[str, Tensor]":
         """L_all = L_contra + L_cross + λ L_kp (Eq. 8)."""
@@ -269,11 +250,11 @@ class Multimodal(Trainee):
         if weights.keys:  # Eq. 2
             match = query_match(self._queries[images].to(device), self.values["keys"])
             terms["keys"] = weights.keys * match
-        fused = self._fused(begun)  # Eq. 3 and 4
+        patches, fused = self._seen(begun)  # Eq. 3 and 4
         if weights.structure:  # Eq. 5 and 6
-            contrast = structure_loss(fused.patches, labels, params.loss, params.temperature)
+            contrast = structure_loss(patches, labels, params.loss, params.temperature)
             terms["structure"] = weights.structure * contrast
-        if weights.cross_modal and self._text:  # Eq. 7
+        if weights.cross_modal and fused:  # Eq. 7
             cross = cross_modal_loss(fused.queries, fused.contexts, labels, params.temperature)
             terms["cross_modal"] = weights.cross_modal * cross
         return terms
@@ -296,15 +277,14 @@ def _unit(rows: Floats) -> Floats:
 # -- inference (section 3.3) --------------------------------------------------------------------------
 
 
-class MtrmbDetector(MemoryDetector):
+class MtrmbDetector(PromptedDetector[Adapter]):
     """Routes by keys, adapts with prompt and words, scores by the multimodal knowledge."""
 
     learner: Mtrmb
 
     def __init__(self, learner: Mtrmb, states: Sequence[ClassState]) -> None:
         super().__init__(learner, states)
-        self.network = learner.network
-        prompts = self.network.network
+        prompts = learner.network.network
         self.adapters = [learner.adapter_of(state.trained) for state in states]
         keys = [np.asarray(state.trained.get("keys", np.empty((0, 0)))) for state in states]
         fused = {bool(adapter.fusion) for adapter in self.adapters}
@@ -335,15 +315,10 @@ class MtrmbDetector(MemoryDetector):
             for state, adapter in zip(self.states, self.adapters, strict=True)
         ]
 
-    def see(self, images: Sequence[Image]) -> Seen:
-        """Run the backbone over a few images as far as no prompt changes anything."""
-        return Begun(self.network, images, self.learner.params.features.batch_size)
-
     def find(self, seen: Seen, given: Indices | None, hints: Arrays) -> Found:
         """Find the class, adapt to it, look its knowledge up."""
         place = self._route(seen.arrays[FROZEN]) if given is None else given
-        batch_size = self.learner.params.features.batch_size
-        features = adapt(seen, place, self.classes, self.adapters, self.network, batch_size)
+        features = self.adapted(seen, place)
         distances, nearest = self.search(features, place)  # Eq. 9 and 10
         raw = self.weigh(features, distances, nearest, place)  # Eq. 11
         return Found(place, raw, distances, np.zeros(len(place), np.bool_))

@@ -24,10 +24,10 @@ from evernorm.memory.params import MemoryParams
 from evernorm.memory.unknown import UnknownRule
 from evernorm.methods.ablation import Tables
 from evernorm.methods.detector import Found, Seen
-from evernorm.methods.learner import NOTHING, ClassState, Eye, Traits
+from evernorm.methods.learner import NOTHING, ClassState, Traits
 from evernorm.methods.lesson import Lesson
-from evernorm.methods.memory.base import MemoryDetector, MemoryLearner, MemoryMethodParams
-from evernorm.methods.memory.prompted import ADAPTED, FROZEN, Begun, adapt
+from evernorm.methods.memory.base import MemoryMethodParams
+from evernorm.methods.memory.prompted import ADAPTED, FROZEN, PromptedDetector, PromptedLearner
 from evernorm.methods.memory.ucad_ablations import ucad_tables
 from evernorm.methods.registry import learner
 from evernorm.params.groups import Group, Levels
@@ -35,9 +35,7 @@ from evernorm.prompts.params import PromptParams
 from evernorm.prompts.prompt import Prompt
 from evernorm.prompts.prompted import PromptedBackbone
 from evernorm.prompts.trainee import PromptTrainee
-from evernorm.prompts.training import train
-from evernorm.structure.grid import to_grid
-from evernorm.types import Arrays, Floats, Image, Indices, Progress
+from evernorm.types import Arrays, Floats, Indices, Progress
 
 
 class UcadKnowledge(MemoryParams):
@@ -63,7 +61,7 @@ class UcadParams(MemoryMethodParams):
 
 
 @learner
-class Ucad(MemoryLearner):
+class Ucad(PromptedLearner[Prompt]):
     """Key-prompt-knowledge memory: a fixed number of rows and keys for each class, and its prompt."""
 
     name = "ucad"
@@ -105,20 +103,8 @@ class Ucad(MemoryLearner):
         """Train the prompt so that patches of one part attract and of different parts repel (Eq. 3)."""
         if not self.network.shapes:
             return {}
-        if lesson.parts is None:
-            raise StateError(f"{lesson.name}: no parts of its images to train a prompt with; run stage masks")
-        images = lesson.experience
-        labels = [to_grid(lesson.parts(number), self.backbone.grid) for number in range(len(images))]
-        prompt, history = train(
-            PromptTrainee(self.network, labels, self.params.seed),
-            images.read,
-            len(images),
-            self.params.seed,
-            at_once=self.params.features.batch_size,
-            checkpoint=checkpoint,
-            progress=progress,
-        )
-        return {**prompt, **history.arrays()}
+        trainee = PromptTrainee(self.network, self.parts_of(lesson), self.params.seed)
+        return self.fit(trainee, lesson, checkpoint, progress)
 
     def remember(
         self, lesson: Lesson, trained: Arrays, before: Arrays = NOTHING, *, progress: Progress | None = None
@@ -143,30 +129,16 @@ class Ucad(MemoryLearner):
         routing = leave_one_out_key_distances(frozen, keys, points // frozen.shape[1], device)
         return {"keys": keys, "rows": rows}, replace(evidence, routing=routing)
 
-    def eye(self, trained: Arrays) -> Eye:
-        """Frozen features, and those with the prompt of the class."""
-        prompt = self.prompt_of(trained)
-
-        def see(images: list[Image]) -> dict[str, Floats]:
-            begun = Begun(self.network, images, self.params.features.batch_size)
-            return {FROZEN: begun.arrays[FROZEN], ADAPTED: begun.adapted([prompt] * len(images))}
-
-        return see
-
-    def prompt_of(self, trained: Arrays) -> Prompt:
-        """What a class is seen with; nothing where ``prompts.kind`` is none."""
+    def adapter_of(self, trained: Arrays) -> Prompt:
+        """The prompt of the class; nothing where ``prompts.kind`` is none."""
         return Prompt.of(self.network.kind, trained)
-
-    def rows_read(self, sizes: list[int]) -> list[int]:
-        """All rows of each entry: the size of the knowledge is fixed for each class, not in all."""
-        return sizes
 
     def assemble(self, states: Sequence[ClassState]) -> "UcadDetector":
         """The detector of these classes."""
         return UcadDetector(self, states)
 
 
-class UcadDetector(MemoryDetector):
+class UcadDetector(PromptedDetector[Prompt]):
     """Routes by keys, adapts with the prompt, scores by the knowledge."""
 
     learner: Ucad
@@ -175,12 +147,12 @@ class UcadDetector(MemoryDetector):
         super().__init__(learner, states)
         self.network = learner.network
         self.keys = [np.asarray(state.entry["keys"]) for state in states if "keys" in state.entry]
-        self.prompts = [learner.prompt_of(state.trained) for state in states]
+        self.adapters = [learner.adapter_of(state.trained) for state in states]
         fit = [
             len(self.keys) == len(states)
             and keys.shape[1] == self.network.key_dim
             and prompt.shapes == self.network.shapes
-            for keys, prompt in zip(self.keys, self.prompts, strict=False)
+            for keys, prompt in zip(self.keys, self.adapters, strict=False)
         ]
         if len(fit) < len(states) or not all(fit):
             raise StateError(
@@ -194,7 +166,7 @@ class UcadDetector(MemoryDetector):
         return {
             state.name: memory.rows.nbytes + keys.nbytes + prompt.nbytes
             for state, memory, keys, prompt in zip(
-                self.states, self.memories, self.keys, self.prompts, strict=True
+                self.states, self.memories, self.keys, self.adapters, strict=True
             )
         }
 
@@ -202,12 +174,8 @@ class UcadDetector(MemoryDetector):
         """Everything but how the prompt was trained."""
         return [
             replace(state, trained=prompt.arrays())
-            for state, prompt in zip(self.states, self.prompts, strict=True)
+            for state, prompt in zip(self.states, self.adapters, strict=True)
         ]
-
-    def see(self, images: Sequence[Image]) -> Seen:
-        """Run the backbone over a few images as far as no prompt changes anything."""
-        return Begun(self.network, images, self.learner.params.features.batch_size)
 
     def find(self, seen: Seen, given: Indices | None, hints: Arrays) -> Found:
         """Route by keys (Eq. 4), adapt to the class found, look its knowledge up (Eq. 5), weigh (Eq. 6).
@@ -216,8 +184,7 @@ class UcadDetector(MemoryDetector):
         """
         statistics = self._statistics(seen.arrays[FROZEN], hints)
         place = statistics.argmin(axis=1) if given is None else given  # Eq. 4
-        batch_size = self.learner.params.features.batch_size
-        features = adapt(seen, place, self.classes, self.prompts, self.network, batch_size)
+        features = self.adapted(seen, place)
         distances, nearest = self.search(features, place)  # Eq. 5
         raw = self.weigh(features, distances, nearest, place)  # Eq. 6
         rule = self.unknown_rule

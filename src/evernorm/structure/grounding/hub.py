@@ -1,11 +1,10 @@
 """transformers' Grounding DINO."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from evernorm.errors import WeightsError
 from evernorm.params.groups import GroundingParams
+from evernorm.pretrained import from_transformers
 from evernorm.structure.grounding.detector import Answer
 from evernorm.structure.grounding.inputs import caption_of, owners_of, pixels
 from evernorm.structure.grounding.sources import WAYS
@@ -44,27 +43,18 @@ class HubDetector:
             ParamsError: The phrases are too long.
             WeightsError: There is no such model, or its weights are not all of Grounding DINO's.
         """
-        import transformers
-
-        library: Any = transformers
-        local = Path(name).is_dir()
-        try:
-            model, loaded = library.GroundingDinoForObjectDetection.from_pretrained(
-                name, dtype="float32", local_files_only=local, output_loading_info=True
-            )
-            tokenizer = library.AutoTokenizer.from_pretrained(name, local_files_only=local)
-        except Exception as error:  # whatever transformers and the hub client raise, the cure is the same
-            raise WeightsError(
-                f"masks.grounding.checkpoint {name!r} cannot be loaded by transformers: {error}. {WAYS}"
-            ) from error
-        if missing := sorted(loaded["missing_keys"]):  # which transformers fills at random
-            raise WeightsError(
-                f"masks.grounding.checkpoint {name!r} lacks {len(missing)} tensors of Grounding DINO "
-                f"({missing[0]}, …). {WAYS}"
-            )
+        model, tokenizer = from_transformers(
+            "GroundingDinoForObjectDetection",
+            "AutoTokenizer",
+            name,
+            called=f"masks.grounding.checkpoint {name!r}",
+            lacking="tensors of Grounding DINO",
+            ways=WAYS,
+            dtype="float32",
+        )
         owners = owners_of(phrases, tokenizer)
         text = tokenizer(caption_of(phrases), return_token_type_ids=True, return_tensors="pt").to(device)
-        return cls(model.eval().to(device), text, owners, params.size)
+        return cls(model.to(device), text, owners, params.size)
 
     def __call__(self, image: Image) -> Answer:
         """Look for the phrases in an RGB image uint8 ``[H, W, 3]``."""

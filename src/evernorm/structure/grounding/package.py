@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from evernorm.errors import WeightsError
 from evernorm.params.groups import GroundingParams
+from evernorm.pretrained import read_tensors
 from evernorm.structure.grounding.architecture import architecture_of
 from evernorm.structure.grounding.bridge import bridged, import_package, quiet
 from evernorm.structure.grounding.detector import Answer
@@ -77,14 +78,9 @@ class PackageDetector:
 def _read(path: Path) -> "dict[str, Tensor]":
     """The tensors of a file by name, without what training wrapped around them."""
     import torch
-    from safetensors.torch import load_file
 
     try:
-        state: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        state = read_tensors(path)
     except Exception as error:  # torch and safetensors raise nearly anything for a file that is no checkpoint
         raise WeightsError(
             f"masks.grounding.checkpoint {path.name} cannot be read as tensors: {error}. {WAYS}"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from evernorm.errors import WeightsError
 from evernorm.params.groups import Grounder, GroundingParams
+from evernorm.pretrained import is_hub_name
 from evernorm.structure.grounding.detector import Detector
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def load_detector(params: GroundingParams, phrases: tuple[str, ...], device: "to
         raise WeightsError(
             f"masks.grounding.checkpoint {source!r} is a file, which the engine groundingdino reads. {WAYS}"
         )
-    if not path.is_dir() and (source.count("/") != 1 or path.suffix in {".pth", ".pt", ".safetensors"}):
+    if not path.is_dir() and not is_hub_name(source):
         raise WeightsError(f"masks.grounding.checkpoint {source!r} is no directory. {WAYS}")
     from evernorm.structure.grounding.hub import HubDetector
 
