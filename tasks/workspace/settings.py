@@ -14,6 +14,7 @@ _FILES = {  # may name a file or a folder
     "masks.grounding.checkpoint",
     "masks.grounding.text_encoder",
     "masks.sam.checkpoint",
+    "mtrmb.prompts.text.encoder",
     "watch.inbox",
 }
 

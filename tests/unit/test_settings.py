@@ -28,7 +28,11 @@ def test_files_are_named_in_full(tmp_path, monkeypatch):
     ]
     expected = [f'features.weights="{tmp_path.resolve()}/vit.safetensors"', *settings[1:]]
     assert expected == with_whole_paths(settings)
-    for key in ("masks.grounding.checkpoint", "masks.grounding.text_encoder"):
+    for key in (
+        "masks.grounding.checkpoint",
+        "masks.grounding.text_encoder",
+        "mtrmb.prompts.text.encoder",
+    ):
         assert [f'{key}="{tmp_path.resolve()}/random-dino"'] == with_whole_paths([f"{key}=random-dino"])
 
 
