@@ -31,6 +31,7 @@ from evernorm.features.extract import collect
 from evernorm.methods.lesson import Lesson
 from evernorm.methods.memory.mtrmb import Mtrmb, MtrmbParams
 from evernorm.params.file import override, parse_params
+from evernorm.params.groups import Params
 from evernorm.params.model import default_params
 from evernorm.structure.segmenter import build_segmenter
 from evernorm.text.encoder import Tokens
@@ -82,18 +83,16 @@ def main() -> None:
     for name in names:
         train = Decoded.of(manifests[name], options.data / name)
         test = TestView.of(manifests[name], options.data / name)
+        segmenter = build_segmenter(with_settings(options.settings).masks, name)
+        lesson = Lesson(
+            train, cache(lambda number, see=segmenter, of=train: see.segment(of.read(number)).labels)
+        )
         for seed in range(options.seeds):
             for variant in options.variants.split(","):
-                settings = [f"mtrmb.prompts.epochs={options.epochs}", *options.settings, *VARIANTS[variant]]
-                values = override(
-                    default_params().model_dump(mode="json"), ["method=mtrmb", f"seed={seed}", *settings]
-                )
-                params = parse_params(values)
+                own = (f"mtrmb.prompts.epochs={options.epochs}", *options.settings, *VARIANTS[variant])
+                params = with_settings([f"seed={seed}", *own])
                 backbone = backbone or build_backbone(params.features)
                 learner = Other(params, backbone)
-                segmenter = build_segmenter(params.masks, name)
-                parts = cache(lambda number, see=segmenter, view=train: see.segment(view.read(number)).labels)
-                lesson = Lesson(train, parts)
                 if params.own(MtrmbParams).prompts.fusion_width:
                     learner.tokens = words(learner, lesson, variant, every)
                 started = time.process_time()
@@ -118,6 +117,11 @@ def main() -> None:
             differences(found, variant, "RSCL", figure)
             if variant in {"wrong", "noise", "no RSCL"}:
                 differences(found, variant, "fused", figure)
+
+
+def with_settings(settings: list[str]) -> Params:
+    """The defaults of MTRMB, and these."""
+    return parse_params(override(default_params().model_dump(mode="json"), ["method=mtrmb", *settings]))
 
 
 def words(learner: Mtrmb, lesson: Lesson, variant: str, names: list[str]) -> Tokens:
