@@ -64,6 +64,9 @@ class MtrmbPrompts(PromptParams):
     keys: Annotated[int, Field(ge=1, le=10_000)] = 8  # of a class
     key_layers: Levels = ()  # feature levels of queries and keys; empty: features.layers
     text: TextParams = TextParams()
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = (
+        1e-4  # at UCAD's 5e-4 fusion harms (docs/results.md)
+    )
     fusion_width: Annotated[int, Field(ge=0, le=4096)] = 32  # columns of the common space; 0: no fusion
     weights: LossWeights = LossWeights()
 
