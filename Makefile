@@ -51,6 +51,7 @@ bench: $(INSTALLED) ## run the benchmarks (DATA=a folder of classes for real fea
 	$(BIN)/python benchmarks/coreset.py $(if $(DATA),--data $(DATA))
 	$(BIN)/python benchmarks/scoring.py $(if $(DATA),--data $(DATA))
 	$(if $(DATA),$(BIN)/python benchmarks/prompts.py --data $(DATA) --seeds 1)
+	$(if $(DATA),$(BIN)/python benchmarks/training.py --data $(DATA))
 
 table: $(INSTALLED) ## learn the classes of DATA with every method and print the table
 	$(BIN)/evernorm compare --data $(DATA)

@@ -106,14 +106,28 @@ def ucad() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def prefect_server(tmp_path_factory) -> Iterator[str]:
-    """A real Prefect server on loopback, so that not every command starts one of its own."""
-    server = PrefectServer(tmp_path_factory.mktemp("prefect"))
-    server.start()
-    os.environ["PREFECT_API_URL"] = server.url
-    yield server.url
-    del os.environ["PREFECT_API_URL"]
-    server.stop()
+def prefect_server(shared, tmp_path_factory) -> Iterator[str]:
+    """A real Prefect server on loopback, one for all workers: starting one costs as much as learning several classes."""
+    url, users = shared / "prefect.url", shared / "prefect.users"
+    server = None
+    with (shared / "prefect.lock").open("w") as lock, users.open("w") as using:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not url.exists():
+            server = PrefectServer(tmp_path_factory.mktemp("prefect"))
+            server.start()
+            url.write_text(server.url)
+        fcntl.flock(using, fcntl.LOCK_SH)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        os.environ["PREFECT_API_URL"] = url.read_text()
+        yield os.environ["PREFECT_API_URL"]
+        del os.environ["PREFECT_API_URL"]
+        fcntl.flock(using, fcntl.LOCK_UN)
+        if server is not None:
+            # Whoever comes later starts another; those who use this one are waited for, also those that crash.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            url.unlink()
+            fcntl.flock(using, fcntl.LOCK_EX)
+            server.stop()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -147,20 +161,25 @@ def s3(tmp_path_factory) -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+def shared(tmp_path_factory) -> Path:
+    """The folder that all workers of this run see."""
+    base: Path = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def once(shared) -> Callable[[str, Callable[[Path], None]], Path]:
     """``once(name, make)``: a folder that one of the workers makes for all; tests may look, not touch."""
-    base = tmp_path_factory.getbasetemp()
-    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
     def folder(name: str, make: Callable[[Path], None]) -> Path:
-        with (root / f"{name}.lock").open("w") as lock:
+        with (shared / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (root / f"{name}.made").exists():
-                shutil.rmtree(root / name, ignore_errors=True)  # of a worker that failed to
-                (root / name).mkdir()
-                make(root / name)
-                (root / f"{name}.made").touch()
-        return root / name
+            if not (shared / f"{name}.made").exists():
+                shutil.rmtree(shared / name, ignore_errors=True)  # of a worker that failed to
+                (shared / name).mkdir()
+                make(shared / name)
+                (shared / f"{name}.made").touch()
+        return shared / name
 
     return folder
 
