@@ -26,6 +26,7 @@ from evernorm.methods.registry import learners
 from evernorm.params.file import override, parse_params
 from evernorm.params.groups import Device, Params, stream_of
 from evernorm.params.model import default_params
+from evernorm.prompts.params import PromptParams
 from evernorm.structure.segmenter import build_segmenter
 from tasks.stages.learning import experience_of
 from tasks.workspace.paths import Paths
@@ -41,7 +42,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def params_of(method: str, names: tuple[str, ...] = CLASSES) -> Params:
     """Small enough to be learned in a second."""
-    values = override(default_params().model_dump(mode="json"), [*SETTINGS, f"method={method}"])
+    adapts = isinstance(getattr(learners()[method].group(), "prompts", None), PromptParams)
+    few = [f"{method}.prompts.epochs=5"] if adapts else []
+    values = override(default_params().model_dump(mode="json"), [*SETTINGS, *few, f"method={method}"])
     linked = learners()[method].traits.state is not StateKind.INDEPENDENT
     return parse_params({**values, "stream": stream_of(names, linked=linked)})
 
