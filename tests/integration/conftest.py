@@ -106,11 +106,11 @@ def ucad() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def prefect_server(shared, tmp_path_factory) -> Iterator[str]:
+def prefect_server(run_folder, tmp_path_factory) -> Iterator[str]:
     """A real Prefect server on loopback, one for all workers: starting one costs as much as learning several classes."""
-    url, users = shared / "prefect.url", shared / "prefect.users"
+    url, users = run_folder / "prefect.url", run_folder / "prefect.users"
     server = None
-    with (shared / "prefect.lock").open("w") as lock, users.open("w") as using:
+    with (run_folder / "prefect.lock").open("w") as lock, users.open("w") as using:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not url.exists():
             server = PrefectServer(tmp_path_factory.mktemp("prefect"))
@@ -161,25 +161,25 @@ def s3(tmp_path_factory) -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory) -> Path:
+def run_folder(tmp_path_factory) -> Path:
     """The folder that all workers of this run see."""
     base: Path = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
-def once(shared) -> Callable[[str, Callable[[Path], None]], Path]:
+def once(run_folder) -> Callable[[str, Callable[[Path], None]], Path]:
     """``once(name, make)``: a folder that one of the workers makes for all; tests may look, not touch."""
 
     def folder(name: str, make: Callable[[Path], None]) -> Path:
-        with (shared / f"{name}.lock").open("w") as lock:
+        with (run_folder / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (shared / f"{name}.made").exists():
-                shutil.rmtree(shared / name, ignore_errors=True)  # of a worker that failed to
-                (shared / name).mkdir()
-                make(shared / name)
-                (shared / f"{name}.made").touch()
-        return shared / name
+            if not (run_folder / f"{name}.made").exists():
+                shutil.rmtree(run_folder / name, ignore_errors=True)  # of a worker that failed to
+                (run_folder / name).mkdir()
+                make(run_folder / name)
+                (run_folder / f"{name}.made").touch()
+        return run_folder / name
 
     return folder
 
