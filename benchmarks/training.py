@@ -9,7 +9,6 @@ is above it is the first pass, optimiser, held-out images (`stopping`) and every
 
 import argparse
 import time
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +24,32 @@ from evernorm.methods.memory.prompted import PromptedLearner
 from evernorm.methods.memory.ucad import Ucad
 from evernorm.params.file import override, parse_params
 from evernorm.params.model import default_params
-from evernorm.prompts.params import Stopping
 from evernorm.prompts.trainee import Trainee
+from evernorm.prompts.training import count_held_out
 from evernorm.structure.segmenter import build_segmenter
 from evernorm.types import Arrays
 
-METHODS: dict[str, type[PromptedLearner]] = {"ucad": Ucad, "mtrmb": Mtrmb}
+
+class Watched(PromptedLearner):
+    """Keeps what it trains, so that its passes can be timed."""
+
+    trainee: Trainee
+
+    def fit(self, trainee: Trainee, *others: object) -> Arrays:
+        """Train it as ever."""
+        self.trainee = trainee
+        return super().fit(trainee, *others)
+
+
+class WatchedUcad(Watched, Ucad):
+    """UCAD."""
+
+
+class WatchedMtrmb(Watched, Mtrmb):
+    """MTRMB."""
+
+
+METHODS = {"ucad": WatchedUcad, "mtrmb": WatchedMtrmb}
 
 
 def main() -> None:
@@ -51,50 +70,28 @@ def main() -> None:
         train = Experience.of(manifests[name], options.data / name)
         segmenter = build_segmenter(params.masks, name)
         labels = [segmenter.segment(image).labels for image in train.images()]
-        learner, trainees = watched(METHODS[options.method])
-        began = learner(params, backbone)
+        learner = METHODS[options.method](params, backbone)
         started = time.process_time()
-        trained = began.train(Lesson(train, labels.__getitem__))
+        trained = learner.train(Lesson(train, labels.__getitem__))
         seconds = time.process_time() - started
-        images = trained_on(trainees[0], len(train))
+        images = len(train) - count_held_out(learner.own.prompts, len(train))
         epochs = len(trained["history.loss"])
-        floor = epochs * images * passes(trainees[0], train)
+        floor = epochs * images * passes(learner.trainee, train)
         print(
             f"{name}: {epochs} epochs of {images} images, {seconds:.0f} s, {seconds / floor:.2f} x its floor",
             flush=True,
         )
 
 
-def watched(method: type[PromptedLearner]) -> tuple[type[PromptedLearner], list[Trainee]]:
-    """The method, and where it leaves what it trains."""
-    trainees: list[Trainee] = []
-
-    class Watched(method):
-        def fit(self, trainee: Trainee, *others: object) -> Arrays:
-            trainees.append(trainee)
-            return super().fit(trainee, *others)
-
-    return Watched, trainees
-
-
-def trained_on(trainee: Trainee, count: int) -> int:
-    """Training images that are not held out."""
-    params = trainee.network.params
-    return count if params.stopping is Stopping.LAST else count - max(2, round(params.held_out * count))
-
-
 def passes(trainee: Trainee, train: Experience, images: int = 40, size: int = 4) -> float:
     """Processor seconds an image of the forward and backward passes alone: network and loss."""
-    read = cache(train.read)
-    with torch.inference_mode():
-        begun = trainee.network.enter(trainee.network.backbone.inputs([read(i) for i in range(size)]))
-    begun = type(begun)(begun.state.clone(), {level: kept.clone() for level, kept in begun.levels.items()})
+    with torch.no_grad():
+        begun = trainee.network.enter(trainee.network.backbone.inputs([train.read(i) for i in range(size)]))
     started = 0.0
     for turn in range(1 + images // size):
         if turn == 1:  # the first is for warming up
             started = time.process_time()
-        terms = list(trainee.terms(np.arange(size), begun).values())
-        sum(terms[1:], terms[0]).backward()
+        sum(trainee.terms(np.arange(size), begun).values()).backward()
     return (time.process_time() - started) / images
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from evernorm.errors import FitError, StateError, TrainingError
 from evernorm.features.extract import collect
 from evernorm.files import read_arrays, read_json, write_arrays, write_json
-from evernorm.prompts.params import Stopping
+from evernorm.prompts.params import PromptParams, Stopping
 from evernorm.prompts.prompted import Begun, PromptedBackbone
 from evernorm.prompts.trainee import Trainee
 from evernorm.types import Arrays, Floats, Image, Indices, Progress, Read
@@ -103,6 +103,11 @@ def train(
         if progress:
             progress(epoch + 1, epochs)
     return training.best, training.history
+
+
+def count_held_out(params: PromptParams, count: int) -> int:
+    """How many of so many training images are held out, to tell when to stop."""
+    return 0 if params.stopping is Stopping.LAST else max(_LEAST_HELD_OUT, round(params.held_out * count))
 
 
 class _Training:
@@ -212,9 +217,9 @@ class _Training:
                 self.optimizer.state[value] = {**on_device, "step": step}
 
     def _split(self, count: int) -> tuple[Indices, Indices]:
-        if self.params.stopping is Stopping.LAST:
+        held_out = count_held_out(self.params, count)
+        if not held_out:
             return np.arange(count), np.arange(0)
-        held_out = max(_LEAST_HELD_OUT, round(self.params.held_out * count))
         if count - held_out < 1:
             raise FitError(
                 f"{count} training images are too few to hold {held_out} of them out; set the prompts' stopping to last"
