@@ -75,7 +75,7 @@ def evaluate(name: str, params: Params, paths: Paths) -> None:
         paths,
         inputs=[paths.manifest(each) for each in names],
         params=result_params(params),
-        packages=PACKAGES,
+        packages=(*PACKAGES, *detector.learner.packages),
         weights=detector.learner.weights,
     )
     save_bank(detector, paths.model(name))

@@ -50,7 +50,7 @@ def prompts(name: str, params: Params, paths: Paths) -> None:
             paths,
             inputs=inputs,
             params=used,
-            packages=PACKAGES,
+            packages=(*PACKAGES, *learner.packages),
             weights=learner.weights,
         )
     record_choice(folder, "trained", params.method if trained else "none")

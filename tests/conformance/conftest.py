@@ -26,12 +26,24 @@ from evernorm.methods.registry import learners
 from evernorm.params.file import override, parse_params
 from evernorm.params.groups import Device, Params, stream_of
 from evernorm.params.model import default_params
-from evernorm.prompts.params import PromptParams
 from evernorm.structure.segmenter import build_segmenter
 from tasks.stages.learning import experience_of
 from tasks.workspace.paths import Paths
 
 SETTINGS = ("features.image_size=64", "weibull.engine=scipy", "features.device=cpu")
+# What takes minutes by default, by method.
+FEWER = {
+    "ucad": ("prompts.epochs=5",),
+    "mtrmb": ("prompts.epochs=5",),
+    "diffcont": (
+        "prompts.size=8",
+        "prompts.channels=[8, 16]",
+        "prompts.embedding=8",
+        "prompts.epochs=4",
+        "prompts.replay.per_class=4",
+        "prompts.replay.steps=3",
+    ),
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -42,8 +54,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def params_of(method: str, names: tuple[str, ...] = CLASSES) -> Params:
     """Small enough to be learned in a second."""
-    adapts = isinstance(getattr(learners()[method].group(), "prompts", None), PromptParams)
-    few = [f"{method}.prompts.epochs=5"] if adapts else []
+    few = [f"{method}.{setting}" for setting in FEWER.get(method, ())]
     values = override(default_params().model_dump(mode="json"), [*SETTINGS, *few, f"method={method}"])
     linked = learners()[method].traits.state is not StateKind.INDEPENDENT
     return parse_params({**values, "stream": stream_of(names, linked=linked)})

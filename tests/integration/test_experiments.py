@@ -158,7 +158,7 @@ def test_compare_and_a_demo_on_a_server_publish_nothing(asked, tmp_path, monkeyp
     assert len(learners()) == len(asked)
     assert not any(asked)
     asked.clear()
-    with pytest.raises(ParamsError, match="--methods ucda: the methods are finetune, joint"):
+    with pytest.raises(ParamsError, match="--methods ucda: the methods are diffcont, finetune"):
         compare.compare_methods(tmp_path, tmp_path / "w", None, [], tmp_path / "out", ["ucad", "ucda"])
     assert not asked
     compare.compare_methods(tmp_path, tmp_path / "w", None, [], tmp_path / "out", ["ucad"])

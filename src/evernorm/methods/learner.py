@@ -95,6 +95,8 @@ class Learner(ABC):
         ("masks", "prompts", "knowledge", "weibull", "features", "evaluate"), 1
     )
     """By stage; raised by hand whenever the same input gives another result than before."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Distributions whose versions its results depend on, beside those of every method."""
 
     def __init__(self, params: Params, backbone: TimmBackbone | None = None) -> None:
         self.params = params

@@ -1,0 +1,1 @@
+"""DiffCont: a diffusion model that replays the classes before, gated by Weibull tails."""

@@ -1,0 +1,326 @@
+"""DiffCont: a diffusion model that evolves from class to class (section 3), beside its algorithm.
+
+Algorithm 1, line by line: the teacher is what the class before carries, replay is generated and screened
+(`replay.generate`), the student is trained on both (`training`, Eq. 1 to 7), mean and distances of the class are taken
+in the whitened space (section 4.5) and the pipeline fits the Weibull tail to them (section 4.6). Inference: the head
+names the class, its mean and tail judge. What the paper leaves open: docs/decisions/diffcont-readings.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from evernorm.calibration.evidence import Evidence
+from evernorm.calibration.weibull import Calibration, Reading
+from evernorm.errors import FitError, StateError
+from evernorm.features.backbone import TimmBackbone, choose_device
+from evernorm.features.extract import collect
+from evernorm.maps import anomaly_map
+from evernorm.methods.ablation import Tables, Variant
+from evernorm.methods.detector import Detector, Found, Seen
+from evernorm.methods.diffcont import space
+from evernorm.methods.diffcont.diffusion import embed, embeddings_amid_training, errors
+from evernorm.methods.diffcont.network import PREFIX, Network
+from evernorm.methods.diffcont.params import DiffContParams, Score, Space
+from evernorm.methods.diffcont.replay import Gate, Replay, generate, squared_distances
+from evernorm.methods.diffcont.training import Training
+from evernorm.methods.learner import NOTHING, ClassState, Eye, Learner, StateKind, Traits
+from evernorm.methods.lesson import Lesson
+from evernorm.methods.registry import learner
+from evernorm.params.groups import Params
+from evernorm.types import Arrays, Doubles, Floats, Image, Indices, Progress
+
+if TYPE_CHECKING:
+    import torch
+
+_WORST = 0.01  # share of the places whose errors are an image's score
+_FEWEST = 2
+_LEAST_SPREAD = 0.1  # of the embeddings' deviations, in units of their mean
+
+
+@learner
+class DiffCont(Learner):
+    """Diffusion replay gated by Weibull tails."""
+
+    name: ClassVar[str] = "diffcont"
+    group = DiffContParams
+    traits = Traits(state=StateKind.CHAINED, trained=True)
+    packages = ("diffusers",)
+
+    @property
+    def own(self) -> DiffContParams:
+        """The method's group of parameters."""
+        return self.params.own(DiffContParams)
+
+    @cached_property
+    def frozen(self) -> TimmBackbone | None:
+        """The backbone whose features are diffused; None where pixels are."""
+        return self.backbone if self.own.prompts.space is Space.FEATURES else None
+
+    @property
+    def weights(self) -> str:
+        """`TimmBackbone.digest`; empty where pixels are diffused."""
+        return self.frozen.digest if self.frozen else ""
+
+    @classmethod
+    def sources(cls, params: Params) -> str:
+        """The backbone's, where there is one."""
+        features = params.own(DiffContParams).prompts.space is Space.FEATURES
+        return super().sources(params) if features else ""
+
+    def check(self) -> None:
+        """Refuse sizes that make no network, and a machine without diffusers."""
+        Network(space.channels(self.own.prompts, self.frozen), self.own.prompts, 1)
+
+    def ablations(self) -> Tables:
+        """Table 3 (epochs), Table 4 (tail), and what replay and its gate are good for."""
+        prompts = "diffcont.prompts"
+        return {
+            "3": [Variant(f"{each} epochs", (f"{prompts}.epochs={each}",)) for each in (1, 100)],
+            "4": [Variant(f"tail {each:.0%}", (f"weibull.tail_fraction={each}",)) for each in (0.05, 0.1)],
+            "replay": [
+                Variant("replay, gated"),
+                Variant("replay, no gate", (f"{prompts}.replay.gate=1",)),
+                Variant("no replay", (f"{prompts}.replay.per_class=0",)),
+            ],
+        }
+
+    # -- learning (Algorithm 1) ------------------------------------------------------------------------
+
+    def train(
+        self,
+        lesson: Lesson,
+        before: Arrays = NOTHING,
+        *,
+        checkpoint: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Arrays:
+        """Generate what is replayed, and train the student on it and on the class."""
+        own, inputs, seed = self.own.prompts, self.inputs_of(lesson), self.params.seed
+        teacher, replayed = None, None
+        if before:
+            teacher = Network.of(before, own, self.device)
+            student = teacher.grown(seed)
+            student.parts.requires_grad_(True)
+            if own.replay.per_class:
+                replayed = self._replayed(teacher, before, checkpoint)
+        else:
+            student = Network(inputs.shape[1], own, 1, seed).to(self.device)
+            if own.space is Space.FEATURES:
+                student.fixed |= _figures_of_channels(inputs, student)
+        training = Training(student, teacher, inputs, replayed, seed)
+        training.run(checkpoint, progress)
+        if teacher is None:
+            self._whiten(student, inputs)
+        made = replayed.arrays() if replayed else {}
+        told = {name: made[name] for name in ("replay.tried", "replay.accepted", "replay.shown") if made}
+        return {**student.arrays(), **training.losses(), **told}
+
+    def _replayed(self, teacher: Network, before: Arrays, checkpoint: Path | None) -> Replay:
+        """Generated once a training, also where it was killed."""
+        from evernorm.files import read_arrays, write_arrays
+
+        stored = checkpoint and checkpoint / "replay.safetensors"
+        if stored and stored.is_file():
+            return Replay.of(read_arrays(stored))
+        replayed = generate(teacher, Gate(before["means"], before["tails"]), self.params.seed)
+        if stored:
+            write_arrays(stored, replayed.arrays())
+        return replayed
+
+    def _whiten(self, student: Network, inputs: Floats) -> None:
+        """Mean and deviation of the first class's embeddings, which no later class changes (section 4.5).
+
+        Taken as the training sees them, at random steps: over the images alone, at a fixed noise, some places hardly
+        vary in one class, and would drown all others in the distances of the next.
+        """
+        seen = embeddings_amid_training(student, inputs, self.params.seed)
+        spread = seen.std(dim=0, correction=0)
+        student.fixed["mean"] = seen.mean(dim=0)
+        student.fixed["std"] = spread.clamp(min=_LEAST_SPREAD * float(spread.mean()) + 1e-12)
+
+    def remember(
+        self, lesson: Lesson, trained: Arrays, before: Arrays = NOTHING, *, progress: Progress | None = None
+    ) -> tuple[Arrays, Evidence]:
+        """The mean of the class's embeddings, and how far its images are from the mean of the others.
+
+        Memory: the inputs of all images, n · C · side² · 4 bytes, and a batch of them in the network.
+        """
+        import torch
+
+        inputs = self.inputs_of(lesson, progress)
+        if len(inputs) <= _FEWEST:
+            raise FitError(
+                f"{len(inputs)} training images are too few for a mean and a tail; add normal images"
+            )
+        network = Network.of(trained, self.own.prompts, self.device)
+        seen = torch.from_numpy(inputs)
+        embeddings = embed(network, seen, self.params.seed).cpu().numpy()
+        mean = embeddings.mean(axis=0)
+        count = len(embeddings)
+        left_out = squared_distances(embeddings, mean) * (count / (count - 1)) ** 2
+        places = self.places(network, inputs, np.full(count, network.classes - 1))
+        scores = left_out if self.own.knowledge.score is Score.EMBEDDING else worst(places)
+        scale = _like(scores, places) if self.own.knowledge.score is Score.EMBEDDING else np.array([1.0, 0.0])
+        scaled = (places * scale[0] + scale[1]).astype(np.float32)
+        moments = [np.array([each], np.float32) for each in (scaled.mean(), scaled.std())]
+        entry = {"mean": mean, "map_scale": scale, "left_out": left_out}
+        return entry, Evidence(scores[None].astype(np.float32), None, *moments)
+
+    def carry(self, before: Arrays, trained: Arrays, entry: Arrays, calibration: Calibration) -> Arrays:
+        """The network, and what screens its samples."""
+        network = {name: trained[name] for name in trained if name.startswith(PREFIX)}
+        return {**network, **Gate.after(before, entry["mean"], self.gated(entry, calibration)).arrays()}
+
+    def gated(self, entry: Arrays, calibration: Calibration) -> Calibration:
+        """The tail of the squared distances, whatever the images are judged by."""
+        if self.own.knowledge.score is Score.EMBEDDING:
+            return calibration
+        return self.calibrate(Evidence(np.asarray(entry["left_out"], np.float32)[None]))
+
+    # -- seeing ------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> "torch.device":
+        """Where the network runs."""
+        return choose_device(self.params.features.device)
+
+    def inputs_of(self, lesson: Lesson, progress: Progress | None = None) -> Floats:
+        """What is diffused of a class, float32 ``[n, C, side, side]``."""
+        images, size = lesson.experience, self.params.features.batch_size
+        return collect(self.eye(NOTHING), images.read, len(images), size, progress=progress)["inputs"]
+
+    def eye(self, trained: Arrays) -> Eye:
+        """What is diffused, whatever the class."""
+        return lambda images: {"inputs": space.inputs(images, self.own.prompts, self.frozen)}
+
+    def places(self, network: Network, inputs: Floats, labels: Indices) -> Floats:
+        """How badly the noise of each place is predicted, float32 ``[n, P]``."""
+        import torch
+
+        own = self.own.knowledge
+        found = errors(
+            network,
+            torch.from_numpy(np.ascontiguousarray(inputs)),
+            torch.from_numpy(labels),
+            own.map_steps,
+            own.map_draws,
+            self.params.seed,
+        )
+        places: Floats = found.cpu().numpy()
+        return places
+
+    def assemble(self, states: Sequence[ClassState]) -> "DiffContDetector":
+        """The detector of these classes: the last network, and the mean of each."""
+        return DiffContDetector(self, states)
+
+
+class DiffContDetector(Detector):
+    """The head names the class, the distance to its mean is the score, the denoising error is the map."""
+
+    learner: DiffCont
+
+    def __init__(self, learner: DiffCont, states: Sequence[ClassState]) -> None:
+        super().__init__(learner, states)
+        if not states:
+            return
+        self.network = Network.of(states[-1].carry, learner.own.prompts, learner.device)
+        self.means = np.stack([state.entry["mean"] for state in states])
+        self.map_scales = np.stack([state.entry["map_scale"] for state in states])
+        if self.network.classes != len(states) or self.means.shape[1] != self.network.dim:
+            raise StateError(
+                f"the network knows {self.network.classes} classes and embeds in {self.network.dim} columns, the bank "
+                f"holds {len(states)} of {self.means.shape[1]}; learn the classes again"
+            )
+
+    @cached_property
+    def readings(self) -> Sequence[Reading]:
+        """One a class."""
+        return [state.calibration.at(0) for state in self.states if state.calibration is not None]
+
+    @property
+    def bytes_by_class(self) -> dict[str, int]:
+        """Bytes of mean, class embedding, row of the head and tail."""
+        return {
+            state.name: mean.nbytes + self._row for state, mean in zip(self.states, self.means, strict=True)
+        }
+
+    @property
+    def _row(self) -> int:
+        state = self.states[-1].carry
+        rows = ("unet.class_embedding.weight", "head.weight", "head.bias")
+        return sum(int(state[f"{PREFIX}{name}"][0].nbytes) for name in rows) + int(state["tails"][0].nbytes)
+
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes of the network but for what is a class's own."""
+        if not self.states:
+            return 0
+        state = self.states[-1].carry
+        whole = sum(int(state[name].nbytes) for name in state if name != "means")
+        return whole - len(self.states) * self._row
+
+    def kept(self) -> list[ClassState]:
+        """The last network alone: what was trained before is in it."""
+        last = len(self.states) - 1
+        return [
+            replace(state, trained={}, carry=dict(state.carry) if place == last else {})
+            for place, state in enumerate(self.states)
+        ]
+
+    def see(self, images: Sequence[Image]) -> Seen:
+        """What is diffused."""
+        return Seen(self.learner.eye(NOTHING)(list(images)))
+
+    def find(self, seen: Seen, given: Indices | None, hints: Arrays) -> Found:
+        """Name the class, measure the distance to its mean."""
+        import torch
+
+        inputs = np.ascontiguousarray(seen.arrays["inputs"])
+        embedded = embed(self.network, torch.from_numpy(inputs), self.learner.params.seed)
+        place = given
+        if place is None:
+            with torch.inference_mode():
+                place = self.network.classify(embedded).argmax(dim=1).cpu().numpy()
+        errors = self.learner.places(self.network, inputs, place)
+        if self.learner.own.knowledge.score is Score.EMBEDDING:
+            raw = np.square(embedded.cpu().numpy() - self.means[place]).sum(axis=1)
+        else:
+            raw = worst(errors)
+        scale = self.map_scales[place]
+        patches = (errors * scale[:, :1] + scale[:, 1:]).astype(np.float32)
+        return Found(place, raw.astype(np.float32), patches, np.zeros(len(place), np.bool_))
+
+    def _draw(self, patches: Floats, shape: tuple[int, int]) -> Floats:
+        side = self.learner.own.prompts.side
+        return anomaly_map(patches, (side, side), self.learner.params.features.image_size, shape)
+
+
+def worst(places: Floats) -> Floats:
+    """The mean of the highest hundredth of the places' errors ``[n, P]``: float32 ``[n]``."""
+    count = max(1, round(_WORST * places.shape[1]))
+    highest: Floats = np.partition(places, -count, axis=1)[:, -count:].mean(axis=1)
+    return highest
+
+
+def _figures_of_channels(inputs: Floats, network: Network) -> "dict[str, torch.Tensor]":
+    """Mean and deviation of each channel ``[C, 1, 1]``."""
+    import torch
+
+    channels = torch.from_numpy(inputs).to(network.device)
+    std, mean = torch.std_mean(channels, dim=(0, 2, 3), correction=0)
+    return {"shift": mean[:, None, None], "scale": std.clamp(min=1e-6)[:, None, None]}
+
+
+def _like(scores: Floats, places: Floats) -> Doubles:
+    """Factor and summand that give the worst place of the training images the mean and deviation of their scores.
+
+    So a place alone is as odd as an image whose score has that value, and one threshold serves both.
+    """
+    highest = places.max(axis=1)
+    factor = float(scores.std()) / max(float(highest.std()), 1e-12)
+    return np.array([factor, float(scores.mean()) - factor * float(highest.mean())])

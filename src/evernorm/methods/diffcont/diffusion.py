@@ -1,0 +1,151 @@
+"""Noise in and out: the schedule that the U-Net is trained on, and DDIM's way back (Song et al., 2021).
+
+Both are diffusers'. All noise is drawn on the CPU from a seed, so that every device sees the same.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evernorm.methods.diffcont.params import Space
+from evernorm.types import Floats
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from evernorm.methods.diffcont.network import Network
+
+STEPS = 1000
+"""Of the schedule the U-Net is trained on (section 4.3)."""
+_AT_ONCE = 32  # images a pass without gradients
+_RANDOM_STEPS = 8  # of each image, for the figures of the embeddings
+
+
+def generator(*seeds: int) -> "torch.Generator":
+    """A source of random numbers that depends on all of these, on the CPU."""
+    import torch
+
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
+
+
+def scheduler(space: Space) -> Any:
+    """DDIM's; pixels stay in their range, features have none."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(num_train_timesteps=STEPS, clip_sample=space is Space.PIXELS)
+
+
+_schedule = cache(scheduler)  # to add noise with, which keeps no state
+
+
+def noisy(network: "Network", clean: "Tensor", noise: "Tensor", steps: "Tensor") -> "Tensor":
+    """x_t of Eq. 1: standardised inputs ``[n, C, H, W]`` with noise, each at its step."""
+    mixed: Tensor = _schedule(network.params.space).add_noise(clean, noise, steps)
+    return mixed
+
+
+def embed(network: "Network", inputs: "Tensor", seed: int) -> "Tensor":
+    """Whitened embeddings ``[n, d]`` of inputs ``[n, C, H, W]``.
+
+    The mean over the draws and steps of `LookParams`, of the same noise for every image: an embedding depends on no
+    other image, and is the same each time.
+    """
+    import torch
+
+    look = network.params.look
+    with torch.inference_mode():
+        batches = []
+        for batch in _parts(inputs):
+            clean = network.standardise(batch.to(network.device))
+            views = _views(network, clean, look.steps, look.draws, seed)
+            seen = [network.embed(mixed, steps) for mixed, _, steps in views]
+            batches.append(torch.stack(seen).mean(dim=0))
+        return torch.cat(batches)
+
+
+def embeddings_amid_training(network: "Network", inputs: Floats, seed: int) -> "Tensor":
+    """Embeddings ``[n · k, d]`` of inputs ``[n, C, H, W]`` as the training sees them: at k random steps each."""
+    import torch
+
+    source, seen = generator(seed, STEPS), []
+    with torch.inference_mode():
+        for batch in _parts(torch.from_numpy(inputs)):
+            clean = network.standardise(batch.to(network.device))
+            for _ in range(_RANDOM_STEPS):
+                steps = torch.randint(STEPS, (len(clean),), generator=source).to(clean.device)
+                noise = torch.randn(clean.shape, generator=source).to(clean.device)
+                seen.append(network.embed(noisy(network, clean, noise, steps), steps))
+        return torch.cat(seen)
+
+
+def errors(
+    network: "Network", inputs: "Tensor", labels: "Tensor", steps: Sequence[int], draws: int, seed: int
+) -> "Tensor":
+    """How badly the noise of each place is predicted: ``[n, H · W]``, the mean over channels, draws and steps.
+
+    Args:
+        network: The network.
+        inputs: ``[n, C, H, W]``.
+        labels: int64 ``[n]``, the class of each image.
+        steps: How noisy.
+        draws: Of noise at each step.
+        seed: Of the noise, the same for every image.
+    """
+    import torch
+
+    with torch.inference_mode():
+        batches = []
+        for batch, classes in zip(_parts(inputs), _parts(labels), strict=True):
+            clean, rows = network.standardise(batch.to(network.device)), classes.to(network.device) + 1
+            found = [
+                (network.walk(mixed, at, rows).noise - noise).square().mean(dim=1).flatten(1)
+                for mixed, noise, at in _views(network, clean, steps, draws, seed)
+            ]
+            batches.append(torch.stack(found).mean(dim=0))
+        return torch.cat(batches)
+
+
+def _parts(whole: "Tensor") -> "list[Tensor]":
+    return [whole[start : start + _AT_ONCE] for start in range(0, len(whole), _AT_ONCE)]
+
+
+def _views(
+    network: "Network", clean: "Tensor", steps: Sequence[int], draws: int, seed: int
+) -> "Iterator[tuple[Tensor, Tensor, Tensor]]":
+    """Noisy images, their noise and their steps: the same noise for every image, another for each draw and step."""
+    import torch
+
+    for step in steps:
+        at = torch.full((len(clean),), step, device=clean.device)
+        source = generator(seed, step)
+        for _ in range(draws):
+            noise = torch.randn(clean.shape[1:], generator=source).to(clean.device).expand_as(clean)
+            yield noisy(network, clean, noise, at), noise, at
+
+
+def sample(network: "Network", place: int, count: int, steps: int, source: "torch.Generator") -> "Tensor":
+    """New inputs of a class ``[count, C, H, W]``, by DDIM, on the CPU.
+
+    Args:
+        network: The teacher.
+        place: The class.
+        count: How many.
+        steps: Of the way from noise to image.
+        source: Of the noise to begin with.
+    """
+    import torch
+
+    way, side = scheduler(network.params.space), network.params.side
+    way.set_timesteps(steps)
+    state = torch.randn((count, network.channels, side, side), generator=source).to(network.device)
+    rows = torch.full((count,), place + 1, device=network.device)
+    with torch.inference_mode():
+        for step in way.timesteps:
+            at = torch.full((count,), int(step), device=network.device)
+            noise = network.walk(state, at, rows).noise
+            state = way.step(noise, step, state).prev_sample
+        made: Tensor = (state * network.fixed["scale"] + network.fixed["shift"]).cpu()
+        return made

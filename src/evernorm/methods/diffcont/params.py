@@ -1,0 +1,105 @@
+"""What DiffCont has to set."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from evernorm.params.groups import Group, MethodParams
+
+
+class Space(StrEnum):
+    """What is diffused."""
+
+    PIXELS = "pixels"  # the paper's
+    FEATURES = "features"  # what a frozen backbone makes of the image
+
+
+class Score(StrEnum):
+    """What an image is judged by."""
+
+    EMBEDDING = "embedding"  # the paper's: squared distance to the mean of its class
+    ERROR = "error"  # where its noise is predicted worst
+
+
+def _several(channels: tuple[int, ...]) -> tuple[int, ...]:
+    if channels and (len(channels) < 2 or any(each % 8 for each in channels)):
+        raise ValueError("must be two levels or more, each of a multiple of 8")
+    return channels
+
+
+Channels = Annotated[
+    tuple[Annotated[int, Field(ge=8, le=2048)], ...], Field(max_length=6), AfterValidator(_several)
+]
+Step = Annotated[int, Field(ge=0, lt=1000)]
+Weight = Annotated[float, Field(ge=0, le=1000)]
+
+
+class LossWeights(Group):
+    """Of the terms of Eq. 7 beside the denoising; 0 leaves a term out. The paper does not give them."""
+
+    classifier: Weight = 0.1  # Eq. 2
+    noise: Weight = 1.0  # Eq. 3
+    align: Weight = 1.0  # Eq. 4
+    center: Weight = 0.01  # Eq. 5
+    distill: Weight = 0.1  # Eq. 6
+
+
+class ReplayParams(Group):
+    """What is generated of each class before."""
+
+    per_class: Annotated[int, Field(ge=0, le=100_000)] = 100  # K; 0: nothing is replayed
+    gate: Annotated[float, Field(gt=0, le=1)] = 0.5  # τ_gen, the largest outlier probability; 1: no gate
+    attempts: Annotated[int, Field(ge=1, le=100)] = 3  # candidates at most, in units of K
+    steps: Annotated[int, Field(ge=1, le=1000)] = 50  # of DDIM
+
+
+class LookParams(Group):
+    """How an image is embedded: its mean over the same noise at the same steps for every image."""
+
+    steps: Annotated[tuple[Step, ...], Field(min_length=1)] = (50, 100)
+    draws: Annotated[int, Field(ge=1, le=64)] = 2  # of noise, at each of them
+
+
+class DiffContPrompts(Group):
+    """The network, and how it is trained on a class."""
+
+    space: Space = Space.PIXELS
+    size: Annotated[int, Field(ge=0, le=512)] = 0  # rows and columns; 0: 48 pixels, or 14 patches
+    channels: Channels = ()  # of the U-Net's levels; empty: (32, 64, 64, 64), or (96, 128) of features
+    embedding: Annotated[int, Field(ge=1, le=1024)] = 64  # channels of the projector
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-4
+    batch_size: Annotated[int, Field(ge=2, le=1024)] = 32
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 100
+    ema: Annotated[float, Field(ge=0, lt=1)] = (
+        0.0  # decay of the weights' moving average that is kept; 0: none
+    )
+    gradient_checkpointing: bool = False  # a slower pass in less memory
+    weights: LossWeights = LossWeights()
+    replay: ReplayParams = ReplayParams()
+    look: LookParams = LookParams()
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of what is diffused."""
+        return self.size or (48 if self.space is Space.PIXELS else 14)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level of the U-Net."""
+        return self.channels or ((32, 64, 64, 64) if self.space is Space.PIXELS else (96, 128))
+
+
+class DiffContKnowledge(Group):
+    """How an image is judged."""
+
+    score: Score = Score.EMBEDDING
+    map_steps: Annotated[tuple[Step, ...], Field(min_length=1)] = (100, 200)  # whose errors make the map
+    map_draws: Annotated[int, Field(ge=1, le=64)] = 2
+
+
+class DiffContParams(MethodParams):
+    """DiffCont's parameters."""
+
+    prompts: DiffContPrompts = DiffContPrompts()
+    knowledge: DiffContKnowledge = DiffContKnowledge()

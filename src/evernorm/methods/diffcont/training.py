@@ -1,0 +1,215 @@
+"""Training DiffCont's network on a class and on what is replayed of those before (sections 3.5 and 4.8).
+
+After every epoch the state can be stored, and a run that was killed goes on from it with the same result: whatever is
+drawn in an epoch depends on the seed and its number alone.
+"""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evernorm.errors import StateError, TrainingError
+from evernorm.files import read_arrays, read_json, write_arrays, write_json
+from evernorm.methods.diffcont import losses
+from evernorm.methods.diffcont.diffusion import STEPS, generator, noisy
+from evernorm.methods.diffcont.network import NO_CLASS, Network
+from evernorm.methods.diffcont.replay import Replay
+from evernorm.types import Arrays, Floats, Indices, Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_CLIP = 1.0  # largest norm of the gradient
+
+
+class Training:
+    """The state between epochs: the student's values, Adam's moments, their moving average, the losses so far.
+
+    Args:
+        student: What to train; its last class is the one that is learned.
+        teacher: The network before; None for the first class.
+        inputs: float32 ``[n, C, H, W]``, the normal images of the class.
+        replay: Of the classes before; None where nothing is replayed.
+        seed: Of everything that is drawn.
+    """
+
+    def __init__(
+        self, student: Network, teacher: Network | None, inputs: Floats, replay: Replay | None, seed: int
+    ) -> None:
+        import torch
+
+        self.student, self.teacher, self.seed = student, teacher, seed
+        self.params = student.params
+        labels = np.full(len(inputs), student.classes - 1)
+        # The clean images, the new ones first; only what is replayed is known to the teacher.
+        self.fresh, known = len(inputs), replay is not None and len(replay.inputs)
+        together = np.concatenate([inputs, replay.inputs]) if replay and known else inputs
+        self.labels = torch.from_numpy(
+            np.concatenate([labels, replay.labels]) if replay and known else labels
+        )
+        self.clean = student.standardise(torch.from_numpy(together).to(student.device))
+        self.values = student.parameters()
+        self.optimizer = torch.optim.Adam(self.values.values(), lr=self.params.learning_rate)
+        self.average = {name: value.detach().clone() for name, value in self.values.items()}
+        self.history: dict[str, list[float]] = {}
+
+    @property
+    def epochs(self) -> int:
+        """How many are done."""
+        return len(self.history.get("loss", []))
+
+    def run(self, checkpoint: Path | None, progress: Progress | None) -> None:
+        """Train to the last epoch, and leave the student with the values that are kept.
+
+        Raises:
+            TrainingError: A loss or gradient that is no number any more.
+            StateError: The checkpoint is damaged, or belongs to another training.
+        """
+        import torch
+
+        if checkpoint is not None:
+            self.restore(checkpoint)
+        self.student.parts.train()
+        for epoch in range(self.epochs, self.params.epochs):
+            self.run_epoch(epoch)
+            if checkpoint is not None:
+                self.store(checkpoint)
+            if progress:
+                progress(epoch + 1, self.params.epochs)
+        self.student.parts.eval().requires_grad_(False)
+        if self.params.ema:
+            with torch.no_grad():
+                for name, value in self.values.items():
+                    value.copy_(self.average[name])
+
+    def run_epoch(self, epoch: int) -> None:
+        """One pass over the images of the class, as many replayed ones beside them."""
+        import torch
+
+        sums: dict[str, float] = {}
+        batches = self._batches(epoch)
+        source = generator(self.seed, self.student.classes, epoch)
+        for batch in batches:
+            self.optimizer.zero_grad()
+            device = self.student.device
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                terms = self._terms(batch, source)
+                loss = losses.total(terms, self.params.weights.model_dump())
+            sums["loss"] = sums.get("loss", 0.0) + self._finite("loss", loss, epoch)
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + term.item()
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = torch.nn.utils.clip_grad_norm_(self.values.values(), _CLIP)
+            self._finite("gradient", norm, epoch)
+            self.optimizer.step()
+            if self.params.ema:
+                with torch.no_grad():
+                    for name, value in self.values.items():
+                        self.average[name].lerp_(value, 1 - self.params.ema)
+        for name, total in sums.items():
+            self.history.setdefault(name, []).append(total / len(batches))
+
+    def _batches(self, epoch: int) -> "list[Indices]":
+        """Image numbers of each batch: half of them new, half replayed, where anything is."""
+        rng = np.random.default_rng([self.seed, self.student.classes, epoch])
+        fresh, replayed = rng.permutation(self.fresh), np.arange(self.fresh, len(self.clean))
+        half = self.params.batch_size if not len(replayed) else self.params.batch_size // 2
+        batches = [fresh[start : start + half] for start in range(0, len(fresh), half)]
+        if not len(replayed):
+            return batches
+        drawn = np.resize(rng.permutation(replayed), len(fresh))
+        return [
+            np.concatenate([batch, drawn[place * half : place * half + len(batch)]])
+            for place, batch in enumerate(batches)
+        ]
+
+    def _terms(self, batch: Indices, source: "object") -> "dict[str, Tensor]":
+        """The terms of Eq. 7 that apply.
+
+        Every other image is told no class: those are embedded, classified and pulled together. What the teacher knows
+        is asked of what is replayed alone.
+        """
+        import torch
+
+        network, device = self.student, self.student.device
+        clean, labels = self.clean[batch], self.labels[batch].to(device)
+        steps = torch.randint(STEPS, (len(batch),), generator=source).to(device)  # type: ignore[call-overload]
+        noise = torch.randn(clean.shape, generator=source).to(device)  # type: ignore[call-overload]
+        mixed = noisy(network, clean, noise, steps)
+        untold = torch.arange(len(batch), device=device) % 2 == 0
+        rows = torch.where(untold, NO_CLASS, labels + 1)
+        seen = network.walk(mixed, steps, rows)
+        terms = {"denoising": losses.denoising(noise, seen.noise)}
+        if network.classes > 1:
+            terms["classifier"] = losses.classifier(seen.logits[untold], labels[untold])
+        terms["center"] = losses.center(seen.embeddings[untold], labels[untold])
+        known = labels < network.classes - 1
+        if self.teacher is not None and known.any():
+            with torch.no_grad():
+                taught = self.teacher.walk(mixed[known], steps[known], rows[known])
+            terms["noise"] = losses.distil_noise(taught.noise, seen.noise[known])
+            both = untold[known]
+            if both.any():
+                told = untold & known
+                terms["align"] = losses.align(taught.embeddings[both], seen.embeddings[told])
+                terms["distill"] = losses.distil_classifier(taught.logits[both], seen.logits[told])
+        return terms
+
+    def _finite(self, what: str, value: "Tensor", epoch: int) -> float:
+        if not math.isfinite(value.item()):
+            raise TrainingError(
+                f"the training's {what} is {value.item()} in epoch {epoch + 1}; lower diffcont.prompts.learning_rate "
+                f"({self.params.learning_rate:g})"
+            )
+        return value.item()
+
+    def store(self, folder: Path) -> None:
+        """Write the state; the history, whose length is the epoch, comes last and names it."""
+        arrays = {}
+        for name, value in self.values.items():
+            arrays[f"value.{name}"] = value.detach().cpu().numpy()
+            arrays[f"average.{name}"] = self.average[name].cpu().numpy()
+            # A value without a gradient has no moments: a head of one class learns nothing.
+            moments = self.optimizer.state.get(value, {})
+            arrays |= {f"{moment}.{name}": each.cpu().numpy() for moment, each in moments.items()}
+        write_arrays(folder / f"epoch-{self.epochs:04d}.safetensors", arrays)
+        write_json(folder / "history.json", self.history)
+        (folder / f"epoch-{self.epochs - 1:04d}.safetensors").unlink(missing_ok=True)
+
+    def restore(self, folder: Path) -> None:
+        """Go on from what `store` wrote, if anything."""
+        if not (folder / "history.json").is_file():
+            return
+        try:
+            self.history = read_json(folder / "history.json")
+            self._take(read_arrays(folder / f"epoch-{self.epochs:04d}.safetensors"))
+        except (KeyError, TypeError, ValueError, RuntimeError, StateError) as error:
+            raise StateError(
+                f"{folder} holds no state of this training ({error}); remove it to train from the beginning"
+            ) from error
+
+    def _take(self, arrays: Arrays) -> None:
+        import torch
+
+        with torch.no_grad():
+            for name, value in self.values.items():
+                value.copy_(torch.from_numpy(arrays[f"value.{name}"]))
+                self.average[name].copy_(torch.from_numpy(arrays[f"average.{name}"]))
+                if f"step.{name}" not in arrays:
+                    continue
+                moments = {moment: torch.from_numpy(arrays[f"{moment}.{name}"]) for moment in _MOMENTS}
+                step = moments.pop("step").reshape(())  # stays on the CPU
+                self.optimizer.state[value] = {
+                    **{moment: each.to(value.device) for moment, each in moments.items()},
+                    "step": step,
+                }
+
+    def losses(self) -> Arrays:
+        """The loss of each epoch and its terms, as they are stored with what was trained."""
+        return {
+            "history.loss" if name == "loss" else f"history.loss.{name}": np.array(each, np.float64)
+            for name, each in self.history.items()
+        } | {"history.held_out": np.empty(0), "history.kept": np.array([self.epochs])}

@@ -1,0 +1,142 @@
+"""What is replayed: screened, bounded, and made without an image of an earlier class."""
+
+import numpy as np
+import pytest
+import torch
+
+from evernorm.calibration.evt import fit_high
+from evernorm.errors import FitError, TrainingError
+from evernorm.methods.diffcont import losses
+from evernorm.methods.diffcont.network import Network
+from evernorm.methods.diffcont.replay import Gate, Replay, generate
+from evernorm.methods.lesson import Lesson
+from evernorm.params.groups import Engine
+from tests.unit.diffcont.conftest import Pictures
+
+
+def teacher_with(first, learner, **replay):
+    """The network after the first class, with other parameters of the replay, and its gate."""
+    own = learner.own.prompts
+    params = own.model_copy(update={"replay": own.replay.model_copy(update=replay)})
+    teacher = Network.of(first.carry, params, torch.device("cpu"))
+    return teacher, Gate(first.carry["means"], first.carry["tails"])
+
+
+def test_the_gate_is_the_weibull_tail_of_the_squared_distances(first, learner_with):
+    """What the calibration's reading says of the same distance."""
+    gate = Gate(first.carry["means"], first.carry["tails"])
+    embedding = first.entry["mean"] + np.float32(0.7)
+    distance = np.float64(0.7) ** 2 * len(embedding)
+    expected = first.calibration.steps[0].probability(distance)
+    np.testing.assert_allclose(expected, gate.probability(0, embedding[None])[0], rtol=1e-5)
+
+
+def test_a_gate_that_lets_all_pass_takes_the_first_drawn(first, learner_with):
+    """K of each class, and no candidate more."""
+    replay = generate(*teacher_with(first, learner_with(), gate=1.0), seed=0)
+    assert ([6], [6]) == (replay.tried.tolist(), replay.accepted.tolist())
+    assert (6, 3, 8, 8) == replay.inputs.shape
+    assert [0] * 6 == replay.labels.tolist()
+
+
+def test_a_gate_that_nothing_passes_ends_and_says_so(first, learner_with):
+    """After `attempts` · K candidates the least outlying make up, and none counts as accepted."""
+    teacher, gate = teacher_with(first, learner_with(), gate=1e-12, attempts=2)
+    nowhere = Gate(gate.means + 1e6, gate.tails)
+    replay = generate(teacher, nowhere, seed=0)
+    assert ([12], [0]) == (replay.tried.tolist(), replay.accepted.tolist())
+    assert 6 == len(replay.inputs)
+    assert not replay.shown[0, 0].any()
+    assert replay.shown[0, 1].any()
+
+
+def test_what_passed_comes_before_what_did_not(first, learner_with):
+    """The rejected that make up are those with the smallest outlier probability."""
+    teacher, gate = teacher_with(first, learner_with(), gate=0.5, attempts=3)
+    tail = fit_high(np.arange(1.0, 11.0), 5, Engine.SCIPY)
+    tight = Gate(gate.means, np.array([[gate.tails[0, 0] * 40, tail.scale, tail.shape, tail.minimum]]))
+    replay = generate(teacher, tight, seed=0)
+    from evernorm.methods.diffcont.diffusion import embed
+
+    seen = embed(teacher, torch.from_numpy(replay.inputs), 0).numpy()
+    probability = tight.probability(0, seen)
+    passed = int(replay.accepted[0])
+    assert (probability[:passed] <= 0.5).all()
+    assert (np.diff(probability[passed:]) >= 0).all()
+
+
+def test_it_is_stored_with_the_training(first, learner_with):
+    """And read again as it was."""
+    replay = generate(*teacher_with(first, learner_with()), seed=0)
+    again = Replay.of(replay.arrays())
+    for name, value in vars(replay).items():
+        np.testing.assert_array_equal(value, getattr(again, name))
+
+
+def test_no_image_of_an_earlier_class_is_asked_for(first, learner_with, lessons):
+    """The second class is learned with the first one's images gone: only what is carried is left of it."""
+
+    class Gone(Pictures):
+        def read(self, number: int) -> np.ndarray:
+            raise AssertionError("an image of an earlier class was read")
+
+    learner, before = learner_with(), learner_with().learn(Lesson(Pictures(0)))
+    gone = Lesson(lessons[1].experience, earlier=(Gone(0),))
+    state = learner.learn(gone, before.carry)
+    assert {"replay.tried", "replay.accepted", "replay.shown"} <= set(state.trained)
+    assert [6] == [min(6, int(each)) for each in state.trained["replay.tried"]]
+
+
+def test_without_replay_the_network_is_tuned_on_the_class_alone(first, learner_with, lessons):
+    """Nothing is generated, nothing distilled."""
+    state = learner_with("diffcont.prompts.replay.per_class=0").learn(lessons[1], first.carry)
+    assert not [name for name in state.trained if name.startswith("replay.")]
+    assert "history.loss.align" not in state.trained
+    gated = learner_with().learn(lessons[1], first.carry)
+    assert {"history.loss.noise", "history.loss.align", "history.loss.distill"} <= set(gated.trained)
+
+
+def test_projector_and_whitening_stay_as_the_first_class_left_them(first, learner_with, lessons):
+    """Bit for bit, while the rest goes on."""
+    second = learner_with().learn(lessons[1], first.carry)
+    for name in ("projector.weight", "projector.bias", "mean", "std", "shift", "scale"):
+        np.testing.assert_array_equal(first.trained[f"network.{name}"], second.trained[f"network.{name}"])
+    name = "network.unet.conv_in.weight"
+    assert not np.array_equal(first.trained[name], second.trained[name])
+
+
+def test_the_moving_average_is_what_is_kept(learner_with, lessons):
+    """With a decay of nearly one the weights hardly leave where they began."""
+    kept = [
+        learner_with(f"diffcont.prompts.ema={ema}").train(lessons[0])["network.unet.conv_in.weight"]
+        for ema in (0.0, 0.999)
+    ]
+    start = Network(3, learner_with().own.prompts, 1, learner_with().params.seed)
+    begun = start.arrays()["network.unet.conv_in.weight"]
+    assert np.abs(kept[1] - begun).max() < 0.1 * np.abs(kept[0] - begun).max()
+
+
+def test_a_loss_that_is_no_number_says_what_to_lower(learner_with, lessons, monkeypatch):
+    """Not a FitError: the images are not at fault."""
+    monkeypatch.setattr(losses, "denoising", lambda noise, seen: seen.sum() * float("nan"))
+    with pytest.raises(TrainingError, match=r"lower diffcont\.prompts\.learning_rate"):
+        learner_with().train(lessons[0])
+
+
+def test_two_images_have_no_mean_and_tail(learner_with):
+    """Said before anything is computed from them."""
+    learner = learner_with()
+    few = Lesson(Pictures(0, 2))
+    with pytest.raises(FitError, match="2 training images are too few"):
+        learner.remember(few, learner.train(few))
+
+
+def test_what_a_class_adds_is_its_rows_mean_and_tail(first, learner_with, lessons):
+    """The network itself does not grow."""
+    learner = learner_with()
+    second = learner.learn(lessons[1], first.carry)
+    one = learner.detector_of([first])
+    renamed = type(second)(**{**vars(second), "name": "green"})
+    two = learner.detector_of([first, renamed])
+    assert one.shared_bytes == two.shared_bytes
+    assert one.bytes_by_class["red"] == two.bytes_by_class["green"]
