@@ -199,9 +199,7 @@ def _unet(channels: int, params: DiffContPrompts, rows: int) -> Any:
         block_out_channels=widths,
         down_block_types=tuple(down),
         up_block_types=tuple(up),
-        attention_head_dim=gcd(
-            common, 32
-        ),  # the paper gives none; diffusers' 8 is slower on a CPU
+        attention_head_dim=gcd(common, 32),  # the paper gives none; diffusers' 8 is slower on a CPU
         norm_num_groups=max(1, min(32, common // 4)),
         num_class_embeds=rows,
     )
