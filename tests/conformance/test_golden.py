@@ -33,5 +33,5 @@ def test_a_changed_result_has_a_raised_revision(learner, states, detector):
     assert golden.pop("revisions") == dict(learner.revisions), f"a revision was raised; {advice}"
     for what, figures in golden.items():
         np.testing.assert_allclose(
-            found[what], figures, rtol=2e-3, atol=1e-6, err_msg=f"{what}: raise the revision; {advice}"
+            found[what], figures, rtol=2e-3, err_msg=f"{what}: raise the revision; {advice}"
         )

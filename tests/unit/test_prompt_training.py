@@ -7,11 +7,11 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
+from evernorm import checkpoint
 from evernorm.errors import FitError, StateError, TrainingError
 from evernorm.files import read_arrays, write_arrays
 from evernorm.params.groups import SuperpixelParams
 from evernorm.prompts import trainee as prompt_trainee
-from evernorm.prompts import training as prompt_training
 from evernorm.prompts.contrastive import structure_loss
 from evernorm.prompts.params import Loss, PromptKind, PromptParams, Stopping
 from evernorm.prompts.prompt import Prompt
@@ -345,7 +345,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(train, kind, stopp
 @pytest.mark.parametrize("stopping", Stopping)
 def test_a_kill_while_the_state_is_written_costs_one_epoch(train, stopping, tmp_path, monkeypatch):
     """The arrays of the third epoch were written, the history that names them was not."""
-    write, written = prompt_training.write_json, []
+    write, written = checkpoint.write_json, []
 
     def failing(path, value):
         written.append(path)
@@ -353,7 +353,7 @@ def test_a_kill_while_the_state_is_written_costs_one_epoch(train, stopping, tmp_
             raise KilledError
         write(path, value)
 
-    monkeypatch.setattr(prompt_training, "write_json", failing)
+    monkeypatch.setattr(checkpoint, "write_json", failing)
     with pytest.raises(KilledError):
         train(stopping=stopping, checkpoint=tmp_path)
     monkeypatch.undo()

@@ -5,17 +5,15 @@ is computed once and kept, so an epoch is the forward and backward passes from t
 epoch the state can be stored, and a run that was killed goes on from it with the same result.
 """
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from evernorm.errors import FitError, StateError, TrainingError
+from evernorm import checkpoint as checkpoints
+from evernorm.errors import FitError
 from evernorm.features.extract import collect
-from evernorm.files import read_arrays, read_json, write_arrays, write_json
 from evernorm.prompts.params import PromptParams, Stopping
 from evernorm.prompts.prompted import Begun, PromptedBackbone
 from evernorm.prompts.trainee import Trainee
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _COMPARED, _SAMPLE = 32, 2048  # training images, and patches of them, that held-out patches are compared with
 _LEAST_HELD_OUT = 2
 
@@ -165,56 +162,25 @@ class _Training:
         self.history.held_out.append(value)
 
     def _finite(self, what: str, value: "Tensor", epoch: int) -> float:
-        if not math.isfinite(value.item()):
-            raise TrainingError(
-                f"the training's {what} is {value.item()} in epoch {epoch + 1}; lower the prompts' learning_rate "
-                f"({self.params.learning_rate:g}) or raise the temperature ({self.params.temperature:g})"
-            )
-        return value.item()
+        cure = (
+            f"lower the prompts' learning_rate ({self.params.learning_rate:g}) or raise the temperature "
+            f"({self.params.temperature:g})"
+        )
+        return checkpoints.finite(what, value, epoch, cure)
 
     def store(self, folder: Path) -> None:
-        """Write the state; the history, whose length is the epoch, comes last and names it."""
-        epoch = len(self.history.loss)
-        arrays: dict[str, npt.NDArray[Any]] = {f"best.{name}": value for name, value in self.best.items()}
-        for name, value in self.values.items():
-            moments = self.optimizer.state[value]
-            arrays[f"value.{name}"] = value.detach().cpu().numpy()
-            arrays |= {f"{moment}.{name}": moments[moment].cpu().numpy() for moment in _MOMENTS}
-        write_arrays(folder / f"epoch-{epoch:04d}.safetensors", arrays)
-        write_json(folder / "history.json", vars(self.history))
-        (folder / f"epoch-{epoch - 1:04d}.safetensors").unlink(missing_ok=True)
+        """Write the state."""
+        best = {f"best.{name}": value for name, value in self.best.items()}
+        checkpoints.store(folder, vars(self.history), self.values, self.optimizer, best)
 
     def restore(self, folder: Path) -> None:
         """Go on from what `store` wrote, if anything."""
-        if not (folder / "history.json").is_file():
+        if not checkpoints.is_stored(folder):
             return
-        try:
-            self.history = History(**read_json(folder / "history.json"))
-            self._take(read_arrays(folder / f"epoch-{len(self.history.loss):04d}.safetensors"))
-        except (KeyError, TypeError, ValueError, StateError) as error:
-            raise StateError(
-                f"{folder} holds no state of this training ({error}); remove it to train from the beginning"
-            ) from error
-
-    def _take(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
-        import torch
-
-        best = {
-            name.removeprefix("best."): value for name, value in arrays.items() if name.startswith("best.")
-        }
-        found, wanted = (
-            {name: tuple(value.shape) for name, value in each.items()} for each in (best, self.values)
-        )
-        if found != wanted:
-            raise ValueError(f"values {found}, expected {wanted}")
-        self.best = best
-        with torch.no_grad():
-            for name, value in self.values.items():
-                value.copy_(torch.from_numpy(arrays[f"value.{name}"]))
-                moments = {moment: torch.from_numpy(arrays[f"{moment}.{name}"]) for moment in _MOMENTS}
-                step = moments.pop("step").reshape(())  # stays on the CPU
-                on_device = {moment: each.to(value.device) for moment, each in moments.items()}
-                self.optimizer.state[value] = {**on_device, "step": step}
+        with checkpoints.restoring(folder):
+            history, arrays = checkpoints.restore(folder, self.values, self.optimizer)
+            self.history = History(**history)
+            self.best = checkpoints.named("best", arrays, self.values)
 
     def _split(self, count: int) -> tuple[Indices, Indices]:
         held_out = count_held_out(self.params, count)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from evernorm.calibration.weibull import Calibration, Reading
 from evernorm.errors import FitError, StateError
 from evernorm.features.backbone import TimmBackbone, choose_device
 from evernorm.features.extract import collect
+from evernorm.files import read_arrays, write_arrays
 from evernorm.maps import anomaly_map
 from evernorm.methods.ablation import Tables, Variant
 from evernorm.methods.detector import Detector, Found, Seen
@@ -46,7 +47,7 @@ _LEAST_SPREAD = 0.1  # of the embeddings' deviations, in units of their mean
 class DiffCont(Learner):
     """Diffusion replay gated by Weibull tails."""
 
-    name: ClassVar[str] = "diffcont"
+    name = "diffcont"
     group = DiffContParams
     traits = Traits(state=StateKind.CHAINED, trained=True)
     packages = ("diffusers",)
@@ -74,7 +75,7 @@ class DiffCont(Learner):
 
     def check(self) -> None:
         """Refuse sizes that make no network, and a machine without diffusers."""
-        Network(space.channels(self.own.prompts, self.frozen), self.own.prompts, 1)
+        Network(space.channels(self.frozen), self.own.prompts, 1)
 
     def ablations(self) -> Tables:
         """Table 3 (epochs), Table 4 (tail), and what replay and its gate are good for."""
@@ -116,14 +117,11 @@ class DiffCont(Learner):
         training.run(checkpoint, progress)
         if teacher is None:
             self._whiten(student, inputs)
-        made = replayed.arrays() if replayed else {}
-        told = {name: made[name] for name in ("replay.tried", "replay.accepted", "replay.shown") if made}
-        return {**student.arrays(), **training.losses(), **told}
+        report = replayed.report() if replayed else {}
+        return {**student.arrays(), **training.losses(), **report}
 
     def _replayed(self, teacher: Network, before: Arrays, checkpoint: Path | None) -> Replay:
         """Generated once a training, also where it was killed."""
-        from evernorm.files import read_arrays, write_arrays
-
         stored = checkpoint and checkpoint / "replay.safetensors"
         if stored and stored.is_file():
             return Replay.of(read_arrays(stored))
@@ -164,8 +162,10 @@ class DiffCont(Learner):
         count = len(embeddings)
         left_out = squared_distances(embeddings, mean) * (count / (count - 1)) ** 2
         places = self.places(network, inputs, np.full(count, network.classes - 1))
-        scores = left_out if self.own.knowledge.score is Score.EMBEDDING else worst(places)
-        scale = _like(scores, places) if self.own.knowledge.score is Score.EMBEDDING else np.array([1.0, 0.0])
+        if self.own.knowledge.score is Score.EMBEDDING:
+            scores, scale = left_out, _like(left_out, places)
+        else:
+            scores, scale = worst(places), np.array([1.0, 0.0])
         scaled = (places * scale[0] + scale[1]).astype(np.float32)
         moments = [np.array([each], np.float32) for each in (scaled.mean(), scaled.std())]
         entry = {"mean": mean, "map_scale": scale, "left_out": left_out}
@@ -196,7 +196,7 @@ class DiffCont(Learner):
 
     def eye(self, trained: Arrays) -> Eye:
         """What is diffused, whatever the class."""
-        return lambda images: {"inputs": space.inputs(images, self.own.prompts, self.frozen)}
+        return lambda images: {"inputs": space.inputs(images, self.own.prompts.side, self.frozen)}
 
     def places(self, network: Network, inputs: Floats, labels: Indices) -> Floats:
         """How badly the noise of each place is predicted, float32 ``[n, P]``."""
@@ -288,7 +288,7 @@ class DiffContDetector(Detector):
                 place = self.network.classify(embedded).argmax(dim=1).cpu().numpy()
         errors = self.learner.places(self.network, inputs, place)
         if self.learner.own.knowledge.score is Score.EMBEDDING:
-            raw = np.square(embedded.cpu().numpy() - self.means[place]).sum(axis=1)
+            raw = squared_distances(embedded.cpu().numpy(), self.means[place])
         else:
             raw = worst(errors)
         scale = self.map_scales[place]

@@ -3,7 +3,7 @@
 Both are diffusers'. All noise is drawn on the CPU from a seed, so that every device sees the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -53,17 +53,10 @@ def embed(network: "Network", inputs: "Tensor", seed: int) -> "Tensor":
     The mean over the draws and steps of `LookParams`, of the same noise for every image: an embedding depends on no
     other image, and is the same each time.
     """
-    import torch
-
     look = network.params.look
-    with torch.inference_mode():
-        batches = []
-        for batch in _parts(inputs):
-            clean = network.standardise(batch.to(network.device))
-            views = _views(network, clean, look.steps, look.draws, seed)
-            seen = [network.embed(mixed, steps) for mixed, _, steps in views]
-            batches.append(torch.stack(seen).mean(dim=0))
-        return torch.cat(batches)
+    return _mean_of_views(
+        network, inputs, look.steps, look.draws, seed, lambda _, mixed, _noise, at: network.embed(mixed, at)
+    )
 
 
 def embeddings_amid_training(network: "Network", inputs: Floats, seed: int) -> "Tensor":
@@ -72,8 +65,8 @@ def embeddings_amid_training(network: "Network", inputs: Floats, seed: int) -> "
 
     source, seen = generator(seed, STEPS), []
     with torch.inference_mode():
-        for batch in _parts(torch.from_numpy(inputs)):
-            clean = network.standardise(batch.to(network.device))
+        for part in _parts(len(inputs)):
+            clean = network.standardise(torch.from_numpy(inputs[part]).to(network.device))
             for _ in range(_RANDOM_STEPS):
                 steps = torch.randint(STEPS, (len(clean),), generator=source).to(clean.device)
                 noise = torch.randn(clean.shape, generator=source).to(clean.device)
@@ -94,22 +87,37 @@ def errors(
         draws: Of noise at each step.
         seed: Of the noise, the same for every image.
     """
+    rows = labels.to(network.device) + 1
+
+    def error(part: slice, mixed: "Tensor", noise: "Tensor", at: "Tensor") -> "Tensor":
+        wrong = network.walk(mixed, at, rows[part]).noise - noise
+        return wrong.square().mean(dim=1).flatten(1)
+
+    return _mean_of_views(network, inputs, steps, draws, seed, error)
+
+
+def _mean_of_views(
+    network: "Network",
+    inputs: "Tensor",
+    steps: Sequence[int],
+    draws: int,
+    seed: int,
+    measure: "Callable[[slice, Tensor, Tensor, Tensor], Tensor]",
+) -> "Tensor":
+    """What `measure` makes of noisy images, its mean over the views; its first argument says which images they are."""
     import torch
 
     with torch.inference_mode():
-        batches = []
-        for batch, classes in zip(_parts(inputs), _parts(labels), strict=True):
-            clean, rows = network.standardise(batch.to(network.device)), classes.to(network.device) + 1
-            found = [
-                (network.walk(mixed, at, rows).noise - noise).square().mean(dim=1).flatten(1)
-                for mixed, noise, at in _views(network, clean, steps, draws, seed)
-            ]
-            batches.append(torch.stack(found).mean(dim=0))
-        return torch.cat(batches)
+        means = []
+        for part in _parts(len(inputs)):
+            clean = network.standardise(inputs[part].to(network.device))
+            views = _views(network, clean, steps, draws, seed)
+            means.append(torch.stack([measure(part, *view) for view in views]).mean(dim=0))
+        return torch.cat(means)
 
 
-def _parts(whole: "Tensor") -> "list[Tensor]":
-    return [whole[start : start + _AT_ONCE] for start in range(0, len(whole), _AT_ONCE)]
+def _parts(count: int) -> list[slice]:
+    return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]
 
 
 def _views(

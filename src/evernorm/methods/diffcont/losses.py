@@ -1,6 +1,6 @@
 """The terms of DiffCont's loss, one function an equation (section 4.8).
 
-Embeddings are whitened: `network.Network.whiten`. Where a class is asked for, rows are in the order of arrival.
+Embeddings are whitened (section 4.5). Where a class is asked for, rows are in the order of arrival.
 """
 
 from collections.abc import Mapping

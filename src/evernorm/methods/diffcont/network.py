@@ -135,8 +135,10 @@ class Network:
 
     def parameters(self) -> "dict[str, nn.Parameter]":
         """By name; the projector's do not change once a class was learned (section 4.4)."""
-        frozen = "projector." if self.classes > 1 else "-"
-        return {name: each for name, each in self.parts.named_parameters() if not name.startswith(frozen)}
+        parts = [name for name in self.parts if name != "projector" or self.classes == 1]
+        return {
+            f"{part}.{name}": each for part in parts for name, each in self.parts[part].named_parameters()
+        }
 
     def grown(self, seed: int) -> "Network":
         """The same with room for one class more: its rows are drawn, all others kept bit for bit."""

@@ -16,6 +16,7 @@ from evernorm.types import Arrays, Doubles, Floats, Indices
 SHOWN = 16
 """Accepted and rejected samples of each class that are kept for a picture."""
 _AT_ONCE = 50  # candidates a batch
+_REPLAYED = ("replay.inputs", "replay.labels")
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,10 @@ class Replay:
         """By name."""
         return {f"replay.{name}": value for name, value in vars(self).items()}
 
+    def report(self) -> Arrays:
+        """How it went, by name, without what is replayed."""
+        return {name: value for name, value in self.arrays().items() if name not in _REPLAYED}
+
     @classmethod
     def of(cls, arrays: Arrays) -> "Replay":
         """Undo `arrays`."""
@@ -119,7 +124,7 @@ def generate(teacher: Network, gate: Gate, seed: int) -> Replay:
 
 
 def squared_distances(embeddings: Floats, mean: Floats) -> Floats:
-    """‖z − μ‖² of embeddings ``[n, d]``: float32 ``[n]`` (section 3.1)."""
+    """‖z − μ‖² of embeddings ``[n, d]`` to one mean ``[d]`` or one each ``[n, d]``: float32 ``[n]`` (section 3.1)."""
     distances: Floats = np.square(embeddings - mean, dtype=np.float32).sum(axis=1)
     return distances
 

@@ -5,34 +5,33 @@ from collections.abc import Sequence
 import numpy as np
 
 from evernorm.features.backbone import TimmBackbone
-from evernorm.methods.diffcont.params import DiffContPrompts, Space
 from evernorm.types import Floats, Image
 
 
-def inputs(images: Sequence[Image], params: DiffContPrompts, backbone: TimmBackbone | None) -> Floats:
+def inputs(images: Sequence[Image], side: int, backbone: TimmBackbone | None) -> Floats:
     """Images of any size as float32 ``[n, C, side, side]``.
 
     Pixels lie in [−1, 1]; features are the backbone's patches, averaged to fewer.
 
     Args:
         images: uint8 ``[H, W, 3]`` each.
-        params: Space and side.
-        backbone: For `Space.FEATURES`.
+        side: Rows and columns of what comes out.
+        backbone: Whose features they are; None for pixels.
     """
-    if params.space is Space.PIXELS or backbone is None:
-        return np.stack([_pixels(image, params.side) for image in images])
+    if backbone is None:
+        return np.stack([_pixels(image, side) for image in images])
     import torch
     from torch.nn.functional import adaptive_avg_pool2d
 
     patches = torch.from_numpy(backbone.features(images)).mT
     patches = patches.reshape(len(images), backbone.dim, *backbone.grid)
-    pooled: Floats = adaptive_avg_pool2d(patches, params.side).numpy()
+    pooled: Floats = adaptive_avg_pool2d(patches, side).numpy()
     return pooled
 
 
-def channels(params: DiffContPrompts, backbone: TimmBackbone | None) -> int:
+def channels(backbone: TimmBackbone | None) -> int:
     """Of `inputs`."""
-    return 3 if params.space is Space.PIXELS or backbone is None else backbone.dim
+    return 3 if backbone is None else backbone.dim
 
 
 def _pixels(image: Image, side: int) -> Floats:

@@ -4,14 +4,12 @@ After every epoch the state can be stored, and a run that was killed goes on fro
 drawn in an epoch depends on the seed and its number alone.
 """
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evernorm.errors import StateError, TrainingError
-from evernorm.files import read_arrays, read_json, write_arrays, write_json
+from evernorm import checkpoint as checkpoints
 from evernorm.methods.diffcont import losses
 from evernorm.methods.diffcont.diffusion import STEPS, generator, noisy
 from evernorm.methods.diffcont.network import NO_CLASS, Network
@@ -19,9 +17,9 @@ from evernorm.methods.diffcont.replay import Replay
 from evernorm.types import Arrays, Floats, Indices, Progress
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _CLIP = 1.0  # largest norm of the gradient
 
 
@@ -44,16 +42,16 @@ class Training:
         self.student, self.teacher, self.seed = student, teacher, seed
         self.params = student.params
         labels = np.full(len(inputs), student.classes - 1)
-        # The clean images, the new ones first; only what is replayed is known to the teacher.
-        self.fresh, known = len(inputs), replay is not None and len(replay.inputs)
-        together = np.concatenate([inputs, replay.inputs]) if replay and known else inputs
-        self.labels = torch.from_numpy(
-            np.concatenate([labels, replay.labels]) if replay and known else labels
-        )
-        self.clean = student.standardise(torch.from_numpy(together).to(student.device))
+        # The new images first; only what is replayed is known to the teacher.
+        self.fresh = len(inputs)
+        if replay is not None:
+            inputs, labels = np.concatenate([inputs, replay.inputs]), np.concatenate([labels, replay.labels])
+        self.labels = torch.from_numpy(labels)
+        self.clean = student.standardise(torch.from_numpy(inputs).to(student.device))
         self.values = student.parameters()
         self.optimizer = torch.optim.Adam(self.values.values(), lr=self.params.learning_rate)
-        self.average = {name: value.detach().clone() for name, value in self.values.items()}
+        averaged = self.values if self.params.ema else {}
+        self.average = {name: value.detach().clone() for name, value in averaged.items()}
         self.history: dict[str, list[float]] = {}
 
     @property
@@ -80,10 +78,9 @@ class Training:
             if progress:
                 progress(epoch + 1, self.params.epochs)
         self.student.parts.eval().requires_grad_(False)
-        if self.params.ema:
-            with torch.no_grad():
-                for name, value in self.values.items():
-                    value.copy_(self.average[name])
+        with torch.no_grad():
+            for name, value in self.average.items():
+                self.values[name].copy_(value)
 
     def run_epoch(self, epoch: int) -> None:
         """One pass over the images of the class, as many replayed ones beside them."""
@@ -105,10 +102,9 @@ class Training:
             norm = torch.nn.utils.clip_grad_norm_(self.values.values(), _CLIP)
             self._finite("gradient", norm, epoch)
             self.optimizer.step()
-            if self.params.ema:
-                with torch.no_grad():
-                    for name, value in self.values.items():
-                        self.average[name].lerp_(value, 1 - self.params.ema)
+            with torch.no_grad():
+                for name, value in self.average.items():
+                    value.lerp_(self.values[name], 1 - self.params.ema)
         for name, total in sums.items():
             self.history.setdefault(name, []).append(total / len(batches))
 
@@ -126,7 +122,7 @@ class Training:
             for place, batch in enumerate(batches)
         ]
 
-    def _terms(self, batch: Indices, source: "object") -> "dict[str, Tensor]":
+    def _terms(self, batch: Indices, source: "torch.Generator") -> "dict[str, Tensor]":
         """The terms of Eq. 7 that apply.
 
         Every other image is told no class: those are embedded, classified and pulled together. What the teacher knows
@@ -136,8 +132,8 @@ class Training:
 
         network, device = self.student, self.student.device
         clean, labels = self.clean[batch], self.labels[batch].to(device)
-        steps = torch.randint(STEPS, (len(batch),), generator=source).to(device)  # type: ignore[call-overload]
-        noise = torch.randn(clean.shape, generator=source).to(device)  # type: ignore[call-overload]
+        steps = torch.randint(STEPS, (len(batch),), generator=source).to(device)
+        noise = torch.randn(clean.shape, generator=source).to(device)
         mixed = noisy(network, clean, noise, steps)
         untold = torch.arange(len(batch), device=device) % 2 == 0
         rows = torch.where(untold, NO_CLASS, labels + 1)
@@ -159,53 +155,26 @@ class Training:
         return terms
 
     def _finite(self, what: str, value: "Tensor", epoch: int) -> float:
-        if not math.isfinite(value.item()):
-            raise TrainingError(
-                f"the training's {what} is {value.item()} in epoch {epoch + 1}; lower diffcont.prompts.learning_rate "
-                f"({self.params.learning_rate:g})"
-            )
-        return value.item()
+        cure = f"lower diffcont.prompts.learning_rate ({self.params.learning_rate:g})"
+        return checkpoints.finite(what, value, epoch, cure)
 
     def store(self, folder: Path) -> None:
-        """Write the state; the history, whose length is the epoch, comes last and names it."""
-        arrays = {}
-        for name, value in self.values.items():
-            arrays[f"value.{name}"] = value.detach().cpu().numpy()
-            arrays[f"average.{name}"] = self.average[name].cpu().numpy()
-            # A value without a gradient has no moments: a head of one class learns nothing.
-            moments = self.optimizer.state.get(value, {})
-            arrays |= {f"{moment}.{name}": each.cpu().numpy() for moment, each in moments.items()}
-        write_arrays(folder / f"epoch-{self.epochs:04d}.safetensors", arrays)
-        write_json(folder / "history.json", self.history)
-        (folder / f"epoch-{self.epochs - 1:04d}.safetensors").unlink(missing_ok=True)
+        """Write the state."""
+        average = {f"average.{name}": value.cpu().numpy() for name, value in self.average.items()}
+        checkpoints.store(folder, self.history, self.values, self.optimizer, average)
 
     def restore(self, folder: Path) -> None:
         """Go on from what `store` wrote, if anything."""
-        if not (folder / "history.json").is_file():
-            return
-        try:
-            self.history = read_json(folder / "history.json")
-            self._take(read_arrays(folder / f"epoch-{self.epochs:04d}.safetensors"))
-        except (KeyError, TypeError, ValueError, RuntimeError, StateError) as error:
-            raise StateError(
-                f"{folder} holds no state of this training ({error}); remove it to train from the beginning"
-            ) from error
-
-    def _take(self, arrays: Arrays) -> None:
         import torch
 
-        with torch.no_grad():
-            for name, value in self.values.items():
-                value.copy_(torch.from_numpy(arrays[f"value.{name}"]))
-                self.average[name].copy_(torch.from_numpy(arrays[f"average.{name}"]))
-                if f"step.{name}" not in arrays:
-                    continue
-                moments = {moment: torch.from_numpy(arrays[f"{moment}.{name}"]) for moment in _MOMENTS}
-                step = moments.pop("step").reshape(())  # stays on the CPU
-                self.optimizer.state[value] = {
-                    **{moment: each.to(value.device) for moment, each in moments.items()},
-                    "step": step,
-                }
+        if not checkpoints.is_stored(folder):
+            return
+        with checkpoints.restoring(folder):
+            self.history, arrays = checkpoints.restore(folder, self.values, self.optimizer)
+            average = checkpoints.named("average", arrays, self.average)
+            self.average = {
+                name: torch.from_numpy(value).to(self.student.device) for name, value in average.items()
+            }
 
     def losses(self) -> Arrays:
         """The loss of each epoch and its terms, as they are stored with what was trained."""
