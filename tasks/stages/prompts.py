@@ -2,6 +2,8 @@
 
 import shutil
 
+from rich.console import Console
+
 from evernorm.files import sha256_file, sha256_json, write_arrays
 from evernorm.methods.registry import learner_of, learners
 from evernorm.params.groups import Params
@@ -55,6 +57,9 @@ def prompts(name: str, params: Params, paths: Paths) -> None:
         )
     record_choice(folder, "trained", params.method if trained else "none")
     shutil.rmtree(paths.training_state(name), ignore_errors=True)
+    console = Console(stderr=True, highlight=False)
+    for sentence in learner.remarks(trained, list(params.stream)[: list(params.stream).index(name)]):
+        console.print(f"  {name}: {sentence}", style="yellow", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,12 @@ def draw(folder: Path, workspace: Workspace, name: str, metrics: Mapping[str, An
     history = training_history(workspace, name)
     if "loss" in history:
         save(training_curve(history, classes[name]), folder / "prompt.png")
+    trained = trained_arrays(workspace, name)
+    if "replay.shown" in trained:
+        from tasks.tracking.replay_pictures import samples_sheet
+
+        before = metrics["classes"][: metrics["classes"].index(name)]
+        save(samples_sheet(trained, [classes[each] for each in before]), folder / "replay.png")
 
 
 def draw_bank(path: Path, workspace: Workspace) -> bool:
@@ -63,10 +69,15 @@ def draw_bank(path: Path, workspace: Workspace) -> bool:
     return True
 
 
+def trained_arrays(workspace: Workspace, name: str) -> Mapping[str, Any]:
+    """What the training of a class left, by name; empty where nothing was trained."""
+    stored = workspace.paths.bank(name, "prompts") / "trained.safetensors"
+    return StoredArrays(stored) if stored.is_file() else {}
+
+
 def training_history(workspace: Workspace, name: str) -> dict[str, Any]:
     """What happened in each epoch, by name; empty where nothing was trained."""
-    stored = workspace.paths.bank(name, "prompts") / "trained.safetensors"
-    trained = StoredArrays(stored) if stored.is_file() else {}
+    trained = trained_arrays(workspace, name)
     return {key.removeprefix("history."): trained[key] for key in trained if key.startswith("history.")}
 
 

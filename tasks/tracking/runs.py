@@ -18,7 +18,7 @@ from evernorm.params.dotted import flat
 from evernorm.structure.report import REPORT
 from tasks.retries import RETRIED
 from tasks.stages.stage import result_params
-from tasks.tracking.drawing import draw, draw_bank, training_history
+from tasks.tracking.drawing import draw, draw_bank, trained_arrays, training_history
 from tasks.tracking.figures import SECONDS, class_table, compared, in_words, weak
 from tasks.tracking.people import user
 from tasks.tracking.server import EXPERIMENT, connected, remember, tracking_uri
@@ -306,7 +306,10 @@ def _log_metrics(client: "MlflowClient", run_id: str, values: Mapping[str, float
 
 
 def _log_training(client: "MlflowClient", run_id: str, workspace: Workspace, name: str) -> None:
-    """Loss and its terms, and the criterion on held-out images, of each epoch; nothing where nothing was trained."""
+    """Loss and its terms, and the criterion on held-out images, of each epoch; nothing where nothing was trained.
+
+    Of what was replayed of each class before, the share of the samples that passed the gate.
+    """
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
@@ -316,6 +319,13 @@ def _log_training(client: "MlflowClient", run_id: str, workspace: Workspace, nam
         for key, curve in training_history(workspace, name).items()
         for epoch, value in enumerate(curve)
     ]
+    trained = trained_arrays(workspace, name)
+    if "replay.accepted" in trained:
+        shares = trained["replay.accepted"] / trained["replay.tried"]
+        points += [
+            Metric(f"replay/{earlier}", float(share), now, 0)
+            for earlier, share in zip(workspace.params.stream, shares, strict=False)
+        ]
     if points:
         client.log_batch(run_id, metrics=points)
 

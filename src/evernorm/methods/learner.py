@@ -157,6 +157,15 @@ class Learner(ABC):
         """
         return {}
 
+    def remarks(self, trained: Arrays, earlier: Sequence[str]) -> list[str]:
+        """What went worse in a training than it should have, for a person to read; empty where nothing did.
+
+        Args:
+            trained: What `train` gave.
+            earlier: The classes before, in order.
+        """
+        return []
+
     @abstractmethod
     def remember(
         self, lesson: "Lesson", trained: Arrays, before: Arrays = NOTHING, *, progress: Progress | None = None

@@ -29,7 +29,7 @@ def test_a_class_more_changes_nothing_of_those_before(network):
     assert (2, 3) == (network.classes, grown.classes)
     with torch.no_grad():
         before, after = network.walk(images, steps, rows), grown.walk(images, steps, rows)
-    assert torch.equal(before.noise, after.noise)
+    assert torch.equal(before.predicted, after.predicted)
     assert torch.equal(before.embeddings, after.embeddings)
     np.testing.assert_allclose(before.logits, after.logits[:, :2], rtol=1e-6)
     for name, value in network.parts.state_dict().items():
@@ -79,7 +79,7 @@ def test_gradient_checkpointing_changes_no_gradient(network):
         params = network.params.model_copy(update={"gradient_checkpointing": checkpointing})
         each = Network(3, params, 2, seed=1)
         each.parts.train()
-        each.walk(images, steps, rows).noise.square().mean().backward()
+        each.walk(images, steps, rows).predicted.square().mean().backward()
         found.append(
             {name: value.grad for name, value in each.parameters().items() if value.grad is not None}
         )

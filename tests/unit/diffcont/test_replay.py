@@ -9,6 +9,7 @@ from evernorm.errors import FitError, TrainingError
 from evernorm.methods.diffcont import losses
 from evernorm.methods.diffcont.network import Network
 from evernorm.methods.diffcont.replay import Gate, Replay, generate
+from evernorm.methods.diffcont.training import Training
 from evernorm.methods.lesson import Lesson
 from evernorm.params.groups import Engine
 from tests.unit.diffcont.conftest import Pictures
@@ -106,14 +107,22 @@ def test_projector_and_whitening_stay_as_the_first_class_left_them(first, learne
 
 
 def test_the_moving_average_is_what_is_kept(learner_with, lessons):
-    """With a decay of nearly one the weights hardly leave where they began."""
-    kept = [
-        learner_with(f"diffcont.prompts.ema={ema}").train(lessons[0])["network.unet.conv_in.weight"]
-        for ema in (0.0, 0.999)
-    ]
-    start = Network(3, learner_with().own.prompts, 1, learner_with().params.seed)
-    begun = start.arrays()["network.unet.conv_in.weight"]
-    assert np.abs(kept[1] - begun).max() < 0.1 * np.abs(kept[0] - begun).max()
+    """Of the values after each step; it begins with a short memory, which grows to its decay."""
+    inputs = learner_with().inputs_of(lessons[0])
+    network = Network(3, learner_with("diffcont.prompts.ema=0.3").own.prompts, 1, seed=0)
+    training = Training(network, None, inputs, None, seed=0)
+    name = "unet.conv_in.weight"
+    expected = training.values[name].detach().clone()
+    follow = training._follow
+
+    def followed(step: int) -> None:
+        decay = [0.1, 2 / 11, 3 / 12][step] if step < 3 else 0.3
+        expected.mul_(decay).add_(training.values[name].detach() * (1 - decay))
+        follow(step)
+
+    training._follow = followed
+    training.run(None, None)
+    torch.testing.assert_close(network.parts.state_dict()[name], expected)
 
 
 def test_a_loss_that_is_no_number_says_what_to_lower(learner_with, lessons, monkeypatch):

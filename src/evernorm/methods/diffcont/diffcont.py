@@ -25,9 +25,10 @@ from evernorm.methods.ablation import Tables, Variant
 from evernorm.methods.detector import Detector, Found, Seen
 from evernorm.methods.diffcont import space
 from evernorm.methods.diffcont.diffusion import embed, embeddings_amid_training, errors
+from evernorm.methods.diffcont.discriminant import covariance, discriminate
 from evernorm.methods.diffcont.network import PREFIX, Network
-from evernorm.methods.diffcont.params import DiffContParams, Score, Space
-from evernorm.methods.diffcont.replay import Gate, Replay, generate, squared_distances
+from evernorm.methods.diffcont.params import DiffContParams, Naming, Score, Space
+from evernorm.methods.diffcont.replay import Gate, Replay, followed, generate, squared_distances
 from evernorm.methods.diffcont.training import Training
 from evernorm.methods.learner import NOTHING, ClassState, Eye, Learner, StateKind, Traits
 from evernorm.methods.lesson import Lesson
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 _WORST = 0.01  # share of the places whose errors are an image's score
 _FEWEST = 2
-_LEAST_SPREAD = 0.1  # of the embeddings' deviations, in units of their mean
 
 
 @learner
@@ -104,21 +104,25 @@ class DiffCont(Learner):
         own, inputs, seed = self.own.prompts, self.inputs_of(lesson), self.params.seed
         teacher, replayed = None, None
         if before:
-            teacher = Network.of(before, own, self.device)
-            student = teacher.grown(seed)
+            last = Network.of(before, own, self.device)
+            student = last.grown(seed)
             student.parts.requires_grad_(True)
             if own.replay.per_class:
-                replayed = self._replayed(teacher, before, checkpoint)
+                teacher, replayed = last, self._replayed(last, before, checkpoint)
         else:
             student = Network(inputs.shape[1], own, 1, seed).to(self.device)
             if own.space is Space.FEATURES:
                 student.fixed |= _figures_of_channels(inputs, student)
         training = Training(student, teacher, inputs, replayed, seed)
         training.run(checkpoint, progress)
-        if teacher is None:
+        if not before:
             self._whiten(student, inputs)
-        report = replayed.report() if replayed else {}
-        return {**student.arrays(), **training.losses(), **report}
+        learned = {**student.arrays(), **training.losses()}
+        if teacher is None or replayed is None:
+            return learned
+        if own.replay.follow:
+            learned["means"] = followed(before["means"], replayed, teacher, student, seed)
+        return {**learned, **replayed.report()}
 
     def _replayed(self, teacher: Network, before: Arrays, checkpoint: Path | None) -> Replay:
         """Generated once a training, also where it was killed."""
@@ -130,16 +134,35 @@ class DiffCont(Learner):
             write_arrays(stored, replayed.arrays())
         return replayed
 
-    def _whiten(self, student: Network, inputs: Floats) -> None:
-        """Mean and deviation of the first class's embeddings, which no later class changes (section 4.5).
+    def remarks(self, trained: Arrays, earlier: Sequence[str]) -> list[str]:
+        """Of which classes too few samples passed the gate."""
+        if "replay.accepted" not in trained:
+            return []
+        wanted = self.own.prompts.replay.per_class
+        return [
+            f"{accepted} of {tried} samples of {name} passed the gate, {wanted} were wanted: the least outlying of the "
+            "others are replayed as well"
+            for name, accepted, tried in zip(
+                earlier, trained["replay.accepted"], trained["replay.tried"], strict=True
+            )
+            if accepted < wanted
+        ]
 
-        Taken as the training sees them, at random steps: over the images alone, at a fixed noise, some places hardly
-        vary in one class, and would drown all others in the distances of the next.
+    def _whiten(self, student: Network, inputs: Floats) -> None:
+        """Mean and deviation of the projector's channels in the first class, which no later class changes (section 4.5).
+
+        Over all places, as the projector is the same at all, and as the training sees the images, at random steps:
+        within one class and at one noise some places hardly vary, and would drown all others in the distances of the
+        next.
         """
+        import torch
+
         seen = embeddings_amid_training(student, inputs, self.params.seed)
-        spread = seen.std(dim=0, correction=0)
-        student.fixed["mean"] = seen.mean(dim=0)
-        student.fixed["std"] = spread.clamp(min=_LEAST_SPREAD * float(spread.mean()) + 1e-12)
+        variance, mean = torch.var_mean(
+            seen.reshape(len(seen), self.own.prompts.embedding, -1), dim=(0, 2), correction=0
+        )
+        student.fixed["mean"] = mean[:, None, None]
+        student.fixed["std"] = variance.sqrt().clamp(min=1e-6)[:, None, None]
 
     def remember(
         self, lesson: Lesson, trained: Arrays, before: Arrays = NOTHING, *, progress: Progress | None = None
@@ -168,13 +191,18 @@ class DiffCont(Learner):
             scores, scale = worst(places), np.array([1.0, 0.0])
         scaled = (places * scale[0] + scale[1]).astype(np.float32)
         moments = [np.array([each], np.float32) for each in (scaled.mean(), scaled.std())]
-        entry = {"mean": mean, "map_scale": scale, "left_out": left_out}
+        spread = covariance(embeddings, self.own.prompts.embedding)
+        entry = {"mean": mean, "covariance": spread, "map_scale": scale, "left_out": left_out}
         return entry, Evidence(scores[None].astype(np.float32), None, *moments)
 
     def carry(self, before: Arrays, trained: Arrays, entry: Arrays, calibration: Calibration) -> Arrays:
-        """The network, and what screens its samples."""
+        """The network, what screens its samples, and the mean covariance of the classes."""
         network = {name: trained[name] for name in trained if name.startswith(PREFIX)}
-        return {**network, **Gate.after(before, entry["mean"], self.gated(entry, calibration)).arrays()}
+        gate = Gate.after(before, trained, entry["mean"], self.gated(entry, calibration))
+        spread, known = entry["covariance"], len(gate.means)
+        if before:
+            spread = (before["covariance"] * (known - 1) + spread) / np.float32(known)
+        return {**network, **gate.arrays(), "covariance": spread}
 
     def gated(self, entry: Arrays, calibration: Calibration) -> Calibration:
         """The tail of the squared distances, whatever the images are judged by."""
@@ -229,12 +257,14 @@ class DiffContDetector(Detector):
         if not states:
             return
         self.network = Network.of(states[-1].carry, learner.own.prompts, learner.device)
-        self.means = np.stack([state.entry["mean"] for state in states])
+        self.means = np.asarray(states[-1].carry["means"])
+        self.covariance = np.asarray(states[-1].carry["covariance"])
         self.map_scales = np.stack([state.entry["map_scale"] for state in states])
-        if self.network.classes != len(states) or self.means.shape[1] != self.network.dim:
+        known = (self.network.classes, self.network.dim)
+        if known != (len(states), self.network.dim) or known != self.means.shape:
             raise StateError(
-                f"the network knows {self.network.classes} classes and embeds in {self.network.dim} columns, the bank "
-                f"holds {len(states)} of {self.means.shape[1]}; learn the classes again"
+                f"the network knows {known[0]} classes and embeds in {known[1]} columns, the bank holds {len(states)} "
+                f"and means of shape {self.means.shape}; learn the classes again"
             )
 
     @cached_property
@@ -265,10 +295,15 @@ class DiffContDetector(Detector):
         return whole - len(self.states) * self._row
 
     def kept(self) -> list[ClassState]:
-        """The last network alone: what was trained before is in it."""
+        """The last network alone: what was trained before is in it, and so are the means and covariances."""
         last = len(self.states) - 1
         return [
-            replace(state, trained={}, carry=dict(state.carry) if place == last else {})
+            replace(
+                state,
+                entry={"map_scale": state.entry["map_scale"]},
+                trained={},
+                carry=dict(state.carry) if place == last else {},
+            )
             for place, state in enumerate(self.states)
         ]
 
@@ -284,8 +319,7 @@ class DiffContDetector(Detector):
         embedded = embed(self.network, torch.from_numpy(inputs), self.learner.params.seed)
         place = given
         if place is None:
-            with torch.inference_mode():
-                place = self.network.classify(embedded).argmax(dim=1).cpu().numpy()
+            place = self._named(embedded)
         errors = self.learner.places(self.network, inputs, place)
         if self.learner.own.knowledge.score is Score.EMBEDDING:
             raw = squared_distances(embedded.cpu().numpy(), self.means[place])
@@ -294,6 +328,16 @@ class DiffContDetector(Detector):
         scale = self.map_scales[place]
         patches = (errors * scale[:, :1] + scale[:, 1:]).astype(np.float32)
         return Found(place, raw.astype(np.float32), patches, np.zeros(len(place), np.bool_))
+
+    def _named(self, embedded: "torch.Tensor") -> Indices:
+        import torch
+
+        own = self.learner.own
+        if own.evaluate.routing is Naming.LDA:
+            return discriminate(embedded.cpu().numpy(), self.means, self.covariance, own.prompts.embedding)
+        with torch.inference_mode():
+            place: Indices = self.network.classify(embedded).argmax(dim=1).cpu().numpy()
+        return place
 
     def _draw(self, patches: Floats, shape: tuple[int, int]) -> Floats:
         side = self.learner.own.prompts.side
@@ -308,12 +352,16 @@ def worst(places: Floats) -> Floats:
 
 
 def _figures_of_channels(inputs: Floats, network: Network) -> "dict[str, torch.Tensor]":
-    """Mean and deviation of each channel ``[C, 1, 1]``."""
+    """Mean of each channel ``[C, 1, 1]``, and one deviation for all.
+
+    With its own, a channel that hardly varies in the first class would be all that is seen of the next.
+    """
     import torch
 
     channels = torch.from_numpy(inputs).to(network.device)
-    std, mean = torch.std_mean(channels, dim=(0, 2, 3), correction=0)
-    return {"shift": mean[:, None, None], "scale": std.clamp(min=1e-6)[:, None, None]}
+    variance, mean = torch.var_mean(channels, dim=(0, 2, 3), correction=0)
+    scale = variance.mean().sqrt().clamp(min=1e-6).expand_as(mean).clone()
+    return {"shift": mean[:, None, None], "scale": scale[:, None, None]}
 
 
 def _like(scores: Floats, places: Floats) -> Doubles:

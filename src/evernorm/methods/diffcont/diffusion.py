@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evernorm.methods.diffcont.params import Space
+from evernorm.methods.diffcont.params import DiffContPrompts, Prediction, Space
 from evernorm.types import Floats
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STEPS = 1000
 """Of the schedule the U-Net is trained on (section 4.3)."""
+_RANGE = {Space.PIXELS: 1.0, Space.FEATURES: 4.0}  # of standardised inputs, on either side of 0
 _AT_ONCE = 32  # images a pass without gradients
 _RANDOM_STEPS = 8  # of each image, for the figures of the embeddings
 
@@ -31,20 +32,30 @@ def generator(*seeds: int) -> "torch.Generator":
     return torch.Generator().manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
 
 
-def scheduler(space: Space) -> Any:
-    """DDIM's; pixels stay in their range, features have none."""
+def scheduler(space: Space, prediction: Prediction) -> Any:
+    """DDIM's. An image that the noise is taken from stays in range: a small error at the noisiest steps is multiplied."""
     from diffusers import DDIMScheduler
 
-    return DDIMScheduler(num_train_timesteps=STEPS, clip_sample=space is Space.PIXELS)
+    said = {Prediction.NOISE: "epsilon", Prediction.CLEAN: "sample"}[prediction]
+    return DDIMScheduler(num_train_timesteps=STEPS, clip_sample_range=_RANGE[space], prediction_type=said)
 
 
-_schedule = cache(scheduler)  # to add noise with, which keeps no state
+_kept = cache(scheduler)  # to add noise with, which changes nothing in it
+
+
+def _schedule(params: DiffContPrompts) -> Any:
+    return _kept(params.space, params.prediction)
 
 
 def noisy(network: "Network", clean: "Tensor", noise: "Tensor", steps: "Tensor") -> "Tensor":
     """x_t of Eq. 1: standardised inputs ``[n, C, H, W]`` with noise, each at its step."""
-    mixed: Tensor = _schedule(network.params.space).add_noise(clean, noise, steps)
+    mixed: Tensor = _schedule(network.params).add_noise(clean, noise, steps)
     return mixed
+
+
+def target(network: "Network", clean: "Tensor", noise: "Tensor") -> "Tensor":
+    """What the network is to say of `noisy` inputs, ``[n, C, H, W]``."""
+    return noise if network.params.prediction is Prediction.NOISE else clean
 
 
 def embed(network: "Network", inputs: "Tensor", seed: int) -> "Tensor":
@@ -55,7 +66,7 @@ def embed(network: "Network", inputs: "Tensor", seed: int) -> "Tensor":
     """
     look = network.params.look
     return _mean_of_views(
-        network, inputs, look.steps, look.draws, seed, lambda _, mixed, _noise, at: network.embed(mixed, at)
+        network, inputs, look.steps, look.draws, seed, lambda _, mixed, _aim, at: network.embed(mixed, at)
     )
 
 
@@ -89,8 +100,8 @@ def errors(
     """
     rows = labels.to(network.device) + 1
 
-    def error(part: slice, mixed: "Tensor", noise: "Tensor", at: "Tensor") -> "Tensor":
-        wrong = network.walk(mixed, at, rows[part]).noise - noise
+    def error(part: slice, mixed: "Tensor", aim: "Tensor", at: "Tensor") -> "Tensor":
+        wrong = network.walk(mixed, at, rows[part]).predicted - aim
         return wrong.square().mean(dim=1).flatten(1)
 
     return _mean_of_views(network, inputs, steps, draws, seed, error)
@@ -123,7 +134,7 @@ def _parts(count: int) -> list[slice]:
 def _views(
     network: "Network", clean: "Tensor", steps: Sequence[int], draws: int, seed: int
 ) -> "Iterator[tuple[Tensor, Tensor, Tensor]]":
-    """Noisy images, their noise and their steps: the same noise for every image, another for each draw and step."""
+    """Noisy images, what is to be said of them and their steps: the same noise for every image, another for each draw and step."""
     import torch
 
     for step in steps:
@@ -131,7 +142,7 @@ def _views(
         source = generator(seed, step)
         for _ in range(draws):
             noise = torch.randn(clean.shape[1:], generator=source).to(clean.device).expand_as(clean)
-            yield noisy(network, clean, noise, at), noise, at
+            yield noisy(network, clean, noise, at), target(network, clean, noise), at
 
 
 def sample(network: "Network", place: int, count: int, steps: int, source: "torch.Generator") -> "Tensor":
@@ -146,14 +157,15 @@ def sample(network: "Network", place: int, count: int, steps: int, source: "torc
     """
     import torch
 
-    way, side = scheduler(network.params.space), network.params.side
+    own = network.params
+    way, side = scheduler(own.space, own.prediction), own.side
     way.set_timesteps(steps)
     state = torch.randn((count, network.channels, side, side), generator=source).to(network.device)
     rows = torch.full((count,), place + 1, device=network.device)
     with torch.inference_mode():
         for step in way.timesteps:
             at = torch.full((count,), int(step), device=network.device)
-            noise = network.walk(state, at, rows).noise
-            state = way.step(noise, step, state).prev_sample
+            predicted = network.walk(state, at, rows).predicted
+            state = way.step(predicted, step, state).prev_sample
         made: Tensor = (state * network.fixed["scale"] + network.fixed["shift"]).cpu()
         return made

@@ -29,12 +29,12 @@ class Walked:
     """What the network makes of n noisy images.
 
     Attributes:
-        noise: The noise predicted, ``[n, C, H, W]``.
+        predicted: What `diffusion.target` is, ``[n, C, H, W]``.
         embeddings: Whitened embeddings ``[n, d]``.
         logits: Of the head, ``[n, T]``.
     """
 
-    noise: "Tensor"
+    predicted: "Tensor"
     embeddings: "Tensor"
     logits: "Tensor"
 
@@ -44,8 +44,8 @@ class Network:
 
     Attributes:
         parts: The modules `unet`, `projector` and `head`.
-        fixed: Mean and deviation of the inputs' channels (`shift`, `scale`) and of the embeddings (`mean`, `std`), from
-            the first class; frozen with the projector.
+        fixed: Mean and deviation of the inputs' channels (`shift`, `scale`) and of the projector's (`mean`, `std`),
+            ``[·, 1, 1]``, from the first class; frozen with the projector.
 
     Args:
         channels: Of what is diffused.
@@ -75,8 +75,8 @@ class Network:
         self.fixed = {
             "shift": torch.zeros(channels, 1, 1),
             "scale": torch.ones(channels, 1, 1),
-            "mean": torch.zeros(self.dim),
-            "std": torch.ones(self.dim),
+            "mean": torch.zeros(params.embedding, 1, 1),
+            "std": torch.ones(params.embedding, 1, 1),
         }
 
     @property
@@ -91,7 +91,7 @@ class Network:
         return self
 
     def walk(self, noisy: "Tensor", steps: "Tensor", rows: "Tensor") -> Walked:
-        """Predict the noise of images and embed them.
+        """Say what noise is in images, and embed them.
 
         Args:
             noisy: ``[n, C, H, W]``, standardised.
@@ -102,11 +102,11 @@ class Network:
         bottom: list[Tensor] = []
         hook = unet.mid_block.register_forward_hook(lambda _module, _inputs, out: bottom.append(out))
         try:
-            noise = unet(noisy, steps, rows, return_dict=False)[0]
+            predicted = unet(noisy, steps, rows, return_dict=False)[0]
         finally:
             hook.remove()
         embeddings = self._project(bottom[0])
-        return Walked(noise, embeddings, self.classify(embeddings))
+        return Walked(predicted, embeddings, self.classify(embeddings))
 
     def embed(self, noisy: "Tensor", steps: "Tensor") -> "Tensor":
         """Whitened embeddings ``[n, d]`` of images of which no class is told; only the way down is walked."""
@@ -130,8 +130,8 @@ class Network:
         return (inputs - self.fixed["shift"]) / self.fixed["scale"]
 
     def _project(self, bottom: "Tensor") -> "Tensor":
-        embeddings: Tensor = self.parts["projector"](bottom).flatten(1)
-        return (embeddings - self.fixed["mean"]) / self.fixed["std"]  # section 4.5
+        projected: Tensor = self.parts["projector"](bottom)
+        return ((projected - self.fixed["mean"]) / self.fixed["std"]).flatten(1)  # section 4.5
 
     def parameters(self) -> "dict[str, nn.Parameter]":
         """By name; the projector's do not change once a class was learned (section 4.4)."""

@@ -42,13 +42,14 @@ class Gate:
         return {"means": self.means, "tails": self.tails}
 
     @classmethod
-    def after(cls, before: Arrays, mean: Floats, calibration: Calibration) -> "Gate":
-        """With one class more."""
+    def after(cls, before: Arrays, trained: Arrays, mean: Floats, calibration: Calibration) -> "Gate":
+        """With one class more; the means of those before where `trained` has them, if it moved them."""
         reading = calibration.steps[0]
         tail = np.array([reading.unit, reading.tail.scale, reading.tail.shape, reading.tail.minimum])
         means, tails = [mean[None]], [tail[None]]
         if "means" in before:
-            means, tails = [before["means"], *means], [before["tails"], *tails]
+            moved = trained.get("means", before["means"])
+            means, tails = [moved, *means], [before["tails"], *tails]
         return cls(np.concatenate(means), np.concatenate(tails))
 
 
@@ -121,6 +122,18 @@ def generate(teacher: Network, gate: Gate, seed: int) -> Replay:
         shown.append(np.stack([_first(inputs[within]), _first(inputs[~within])]))
     labels = np.repeat(np.arange(teacher.classes), [len(each) for each in chosen])
     return Replay(np.concatenate(chosen), labels, np.array(tried), np.array(accepted), np.stack(shown))
+
+
+def followed(means: Floats, replay: Replay, teacher: Network, student: Network, seed: int) -> Floats:
+    """Means ``[T, d]`` moved as the embeddings of their classes' samples were, from the teacher's to the student's.
+
+    Semantic drift compensation (Yu et al., 2020): a network that goes on learning embeds the old classes elsewhere.
+    """
+    import torch
+
+    inputs = torch.from_numpy(replay.inputs)
+    moved = (embed(student, inputs, seed) - embed(teacher, inputs, seed)).cpu().numpy()
+    return np.stack([mean + moved[replay.labels == place].mean(axis=0) for place, mean in enumerate(means)])
 
 
 def squared_distances(embeddings: Floats, mean: Floats) -> Floats:

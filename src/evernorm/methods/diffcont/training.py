@@ -11,7 +11,7 @@ import numpy as np
 
 from evernorm import checkpoint as checkpoints
 from evernorm.methods.diffcont import losses
-from evernorm.methods.diffcont.diffusion import STEPS, generator, noisy
+from evernorm.methods.diffcont.diffusion import STEPS, generator, noisy, target
 from evernorm.methods.diffcont.network import NO_CLASS, Network
 from evernorm.methods.diffcont.replay import Replay
 from evernorm.types import Arrays, Floats, Indices, Progress
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CLIP = 1.0  # largest norm of the gradient
+_WARM_UP = 100  # steps; Adam's first ones are of full length whatever the gradient, and would leave the teacher at once
 
 
 class Training:
@@ -28,7 +29,7 @@ class Training:
 
     Args:
         student: What to train; its last class is the one that is learned.
-        teacher: The network before; None for the first class.
+        teacher: The network before; None for the first class, and where nothing is replayed.
         inputs: float32 ``[n, C, H, W]``, the normal images of the class.
         replay: Of the classes before; None where nothing is replayed.
         seed: Of everything that is drawn.
@@ -89,7 +90,7 @@ class Training:
         sums: dict[str, float] = {}
         batches = self._batches(epoch)
         source = generator(self.seed, self.student.classes, epoch)
-        for batch in batches:
+        for place, batch in enumerate(batches):
             self.optimizer.zero_grad()
             device = self.student.device
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
@@ -101,22 +102,36 @@ class Training:
             loss.backward()  # type: ignore[no-untyped-call]
             norm = torch.nn.utils.clip_grad_norm_(self.values.values(), _CLIP)
             self._finite("gradient", norm, epoch)
+            step = epoch * len(batches) + place
+            self.optimizer.param_groups[0]["lr"] = self.params.learning_rate * min(1, (step + 1) / _WARM_UP)
             self.optimizer.step()
-            with torch.no_grad():
-                for name, value in self.average.items():
-                    value.lerp_(self.values[name], 1 - self.params.ema)
+            self._follow(step)
         for name, total in sums.items():
             self.history.setdefault(name, []).append(total / len(batches))
 
+    def _follow(self, step: int) -> None:
+        """Move the average towards the values; less of the first ones stays in it than its decay would keep."""
+        import torch
+
+        decay = min(self.params.ema, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for name, value in self.average.items():
+                value.lerp_(self.values[name], 1 - decay)
+
     def _batches(self, epoch: int) -> "list[Indices]":
-        """Image numbers of each batch: half of them new, half replayed, where anything is."""
+        """Image numbers of each batch: half of them new, half replayed, where anything is.
+
+        A class of few images is seen more often in an epoch: as many times as K images would be.
+        """
         rng = np.random.default_rng([self.seed, self.student.classes, epoch])
-        fresh, replayed = rng.permutation(self.fresh), np.arange(self.fresh, len(self.clean))
+        shown = max(self.fresh, self.params.replay.per_class)
+        fresh = np.resize(rng.permutation(self.fresh), shown)
+        replayed = np.arange(self.fresh, len(self.clean))
         half = self.params.batch_size if not len(replayed) else self.params.batch_size // 2
-        batches = [fresh[start : start + half] for start in range(0, len(fresh), half)]
+        batches = [fresh[start : start + half] for start in range(0, shown, half)]
         if not len(replayed):
             return batches
-        drawn = np.resize(rng.permutation(replayed), len(fresh))
+        drawn = np.resize(rng.permutation(replayed), shown)
         return [
             np.concatenate([batch, drawn[place * half : place * half + len(batch)]])
             for place, batch in enumerate(batches)
@@ -125,8 +140,9 @@ class Training:
     def _terms(self, batch: Indices, source: "torch.Generator") -> "dict[str, Tensor]":
         """The terms of Eq. 7 that apply.
 
-        Every other image is told no class: those are embedded, classified and pulled together. What the teacher knows
-        is asked of what is replayed alone.
+        Every other image is told no class: those are embedded, classified and pulled together, and stay where the
+        teacher has them, the new ones too ("ensure that this latent space stays fixed"). All else that the teacher knows is
+        asked of what is replayed alone.
         """
         import torch
 
@@ -138,20 +154,22 @@ class Training:
         untold = torch.arange(len(batch), device=device) % 2 == 0
         rows = torch.where(untold, NO_CLASS, labels + 1)
         seen = network.walk(mixed, steps, rows)
-        terms = {"denoising": losses.denoising(noise, seen.noise)}
+        aim = target(network, clean, noise)
+        terms = {"denoising": losses.denoising(aim, seen.predicted)}
         if network.classes > 1:
             terms["classifier"] = losses.classifier(seen.logits[untold], labels[untold])
-        terms["center"] = losses.center(seen.embeddings[untold], labels[untold])
-        known = labels < network.classes - 1
-        if self.teacher is not None and known.any():
+            terms["center"] = losses.center(seen.embeddings[untold], labels[untold])
+        if self.teacher is not None:
+            known = labels < self.teacher.classes
+            asked = known | untold
             with torch.no_grad():
-                taught = self.teacher.walk(mixed[known], steps[known], rows[known])
-            terms["noise"] = losses.distil_noise(taught.noise, seen.noise[known])
-            both = untold[known]
-            if both.any():
-                told = untold & known
-                terms["align"] = losses.align(taught.embeddings[both], seen.embeddings[told])
-                terms["distill"] = losses.distil_classifier(taught.logits[both], seen.logits[told])
+                taught = self.teacher.walk(mixed[asked], steps[asked], rows[asked])
+            known_of, untold_of = known[asked], untold[asked]
+            terms["align"] = losses.align(taught.embeddings[untold_of], seen.embeddings[untold])
+            if known.any():
+                terms["noise"] = losses.distil_noise(taught.predicted[known_of], seen.predicted[known])
+            if (both := known & untold).any():
+                terms["distill"] = losses.distil_classifier(taught.logits[both[asked]], seen.logits[both])
         return terms
 
     def _finite(self, what: str, value: "Tensor", epoch: int) -> float:
