@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from evernorm.errors import ParamsError, StateError
-from evernorm.methods.diffcont.diffusion import embed, generator, sample
+from evernorm.methods.diffcont.diffusion import embed, generator, sample, target
 from evernorm.methods.diffcont.network import NO_CLASS, Network
-from evernorm.methods.diffcont.params import DiffContPrompts
+from evernorm.methods.diffcont.params import DiffContPrompts, Prediction
 from evernorm.params.file import override, parse_params
 from evernorm.params.model import default_params
 
@@ -57,15 +57,14 @@ def test_it_is_stored_and_restored_bit_for_bit(network):
         Network.of(network.arrays(), wider, torch.device("cpu"))
 
 
-def test_the_projector_is_trained_with_the_first_class_alone(network):
-    """What may change: all of a first network, all but the projector later."""
-    first = Network(3, network.params, 1)
-    assert {"projector.weight", "projector.bias"} == set(first.parameters()) - set(network.parameters())
+def test_the_projector_is_not_trained(network):
+    """Bit for bit the same for all classes; all else may change."""
+    assert {"unet", "head"} == {name.partition(".")[0] for name in network.parameters()}
 
 
 def test_the_papers_sizes_give_the_papers_embedding():
     """48 pixels, 256 channels at the bottom, 64 after the projector: d = 2304 = 64 · 6 · 6."""
-    paper = DiffContPrompts(channels=(128, 256, 256, 256))
+    paper = DiffContPrompts(size=48, channels=(128, 256, 256, 256))
     with torch.device("meta"):
         assert Network(3, paper, 1).dim == 2304
     assert Network(3, DiffContPrompts(size=32, channels=(8, 8, 8, 8)), 1).dim == 1024
@@ -104,6 +103,25 @@ def test_samples_are_pixels_and_come_from_their_seed(network):
     assert not torch.equal(one, sample(network, 1, 2, 4, generator(1, 2)))
     assert (2, 3, 8, 8) == tuple(one.shape)
     assert one.abs().max() <= 1
+
+
+def test_what_the_network_says_is_the_noise_or_the_input_without_it(network):
+    """What it is compared with in training, and what a sample is made from."""
+    params = network.params.model_copy(update={"prediction": Prediction.NOISE})
+    other = Network(3, params, 2, seed=1)
+    drawn = [sample(each, 0, 2, 4, generator(1, 2)) for each in (network, other)]
+    assert not torch.equal(*drawn)
+    assert torch.equal(target(other, torch.ones(2), torch.zeros(2)), torch.zeros(2))
+    assert torch.equal(target(network, torch.ones(2), torch.zeros(2)), torch.ones(2))
+
+
+@pytest.mark.parametrize(("size", "factor"), [(9, 2), (48, 32)])
+def test_a_size_that_cannot_be_halved_is_refused(size, factor):
+    """Before a network is built, with what it must be a multiple of."""
+    channels = "[8, 8]" if factor == 2 else "[8, 8, 8, 8, 8, 8]"
+    settings = [f"diffcont.prompts.size={size}", f"diffcont.prompts.channels={channels}"]
+    with pytest.raises(ParamsError, match=f"size {size} must be a multiple of {factor}"):
+        parse_params(override(default_params().model_dump(mode="json"), settings))
 
 
 @pytest.mark.parametrize("channels", ["[32]", "[8, 12]"])

@@ -7,6 +7,7 @@ import torch
 from evernorm.calibration.evt import fit_high
 from evernorm.errors import FitError, TrainingError
 from evernorm.methods.diffcont import losses
+from evernorm.methods.diffcont.diffusion import embed
 from evernorm.methods.diffcont.network import Network
 from evernorm.methods.diffcont.replay import Gate, Replay, generate
 from evernorm.methods.diffcont.training import Training
@@ -57,8 +58,6 @@ def test_what_passed_comes_before_what_did_not(first, learner_with):
     tail = fit_high(np.arange(1.0, 11.0), 5, Engine.SCIPY)
     tight = Gate(gate.means, np.array([[gate.tails[0, 0] * 40, tail.scale, tail.shape, tail.minimum]]))
     replay = generate(teacher, tight, seed=0)
-    from evernorm.methods.diffcont.diffusion import embed
-
     seen = embed(teacher, torch.from_numpy(replay.inputs), 0).numpy()
     probability = tight.probability(0, seen)
     passed = int(replay.accepted[0])
@@ -123,6 +122,41 @@ def test_the_moving_average_is_what_is_kept(learner_with, lessons):
     training._follow = followed
     training.run(None, None)
     torch.testing.assert_close(network.parts.state_dict()[name], expected)
+
+
+def test_means_follow_where_the_samples_went(first, learner_with, lessons):
+    """By the mean shift of the class's samples between the two networks; kept where they are not to follow."""
+    learner = learner_with()
+    second = learner.learn(lessons[1], first.carry)
+    teacher, gate = teacher_with(first, learner)
+    replay = generate(teacher, gate, seed=learner.params.seed)
+    student = Network.of(second.carry, learner.own.prompts, torch.device("cpu"))
+    inputs = torch.from_numpy(replay.inputs)
+    shift = (embed(student, inputs, 0) - embed(teacher, inputs, 0)).mean(dim=0).numpy()
+    assert np.abs(shift).max() > 0
+    np.testing.assert_allclose(first.carry["means"][0] + shift, second.carry["means"][0], atol=1e-5)
+    np.testing.assert_array_equal(second.entry["mean"], second.carry["means"][1])
+    kept = learner_with("diffcont.prompts.replay.follow=false").learn(lessons[1], first.carry)
+    np.testing.assert_array_equal(first.carry["means"][0], kept.carry["means"][0])
+
+
+def test_what_was_rejected_is_said(first, learner_with):
+    """In words, with the name of the class; nothing where all that were wanted passed."""
+    report = {"replay.accepted": np.array([6, 2]), "replay.tried": np.array([6, 18])}
+    said = learner_with().remarks(report, ["red", "green"])
+    assert ["2 of 18 samples of green passed the gate, 6 were wanted"] == [
+        each.partition(":")[0] for each in said
+    ]
+    assert [] == learner_with().remarks(first.trained, [])
+
+
+def test_a_class_of_few_images_is_seen_as_often_as_others(learner_with, lessons):
+    """An epoch has as many steps as K images make."""
+    learner = learner_with("diffcont.prompts.replay.per_class=23")
+    training = Training(Network(3, learner.own.prompts, 1), None, learner.inputs_of(lessons[0]), None, seed=0)
+    batches = training._batches(0)
+    assert [4, 4, 4, 4, 4, 3] == [len(each) for each in batches]
+    assert {2, 3} == set(np.bincount(np.concatenate(batches)))
 
 
 def test_a_loss_that_is_no_number_says_what_to_lower(learner_with, lessons, monkeypatch):

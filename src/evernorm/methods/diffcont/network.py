@@ -134,8 +134,8 @@ class Network:
         return ((projected - self.fixed["mean"]) / self.fixed["std"]).flatten(1)  # section 4.5
 
     def parameters(self) -> "dict[str, nn.Parameter]":
-        """By name; the projector's do not change once a class was learned (section 4.4)."""
-        parts = [name for name in self.parts if name != "projector" or self.classes == 1]
+        """By name, of what is trained: all but the projector (docs/decisions/diffcont-readings.md)."""
+        parts = [name for name in self.parts if name != "projector"]
         return {
             f"{part}.{name}": each for part in parts for name, each in self.parts[part].named_parameters()
         }

@@ -1,0 +1,186 @@
+"""What DiffCont learns, forgets and costs, in memory: each class as it was new and after the last, beside what is trivial.
+
+Ends with the forgetting, the routing, and the costs: seconds a class, seconds an accepted sample, and an image's time
+as a multiple of the backbone's pass. Variants:
+
+    gated     replay, screened                none      no replay: fine-tuning
+    ungated   the first samples drawn         joint     the images of the classes before instead of samples of them
+
+    python benchmarks/diffcont.py --data FOLDER [--classes a,b] [--variants gated,none] [--set ...]
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evernorm.data.experience import Experience, TestView
+from evernorm.data.readers import read_classes
+from evernorm.data.validate import validate
+from evernorm.evaluation.judge import Outcome, TestClass, judge
+from evernorm.evaluation.report import report
+from evernorm.features.backbone import build_backbone
+from evernorm.methods.detector import Detector, Seen
+from evernorm.methods.diffcont import diffcont as method
+from evernorm.methods.diffcont import replay
+from evernorm.methods.diffcont.network import Network
+from evernorm.methods.learner import NOTHING, ClassState
+from evernorm.methods.lesson import Lesson
+from evernorm.metrics.continual import chaudhry
+from evernorm.metrics.image import average_precision, f1_max, prevalence, trivial_f1
+from evernorm.params.file import override, parse_params
+from evernorm.params.model import default_params
+
+VARIANTS = {
+    "gated": (),
+    "ungated": ("diffcont.prompts.replay.gate=1",),
+    "none": ("diffcont.prompts.replay.per_class=0",),
+    "joint": (),
+}
+
+
+class Decoded(Experience):
+    """Images that are decoded once."""
+
+    read = cache(Experience.read)
+
+
+class Joint(method.DiffCont):
+    """Is shown all images of the classes before: not continual."""
+
+    earlier: Sequence[Lesson] = ()
+
+    def _replayed(self, teacher: Network, *_: Any) -> replay.Replay:
+        known = [self.inputs_of(lesson) for lesson in self.earlier[: teacher.classes]]
+        counts = np.array([len(each) for each in known])
+        labels = np.repeat(np.arange(len(known)), counts)
+        return replay.Replay(np.concatenate(known), labels, counts, counts, np.empty(0, np.float32))
+
+
+def main() -> None:
+    """Print a table a variant."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="a folder of classes")
+    parser.add_argument("--classes", help="a,b,c; all without it")
+    parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--set", action="append", default=[], dest="settings", help="a parameter, key=value")
+    options = parser.parse_args()
+    names = options.classes.split(",") if options.classes else sorted(read_classes(options.data))
+    manifests = validate(options.data, names)
+    lessons = [Lesson(Decoded.of(manifests[name], options.data / name)) for name in names]
+    views = [TestView.of(manifests[name], options.data / name) for name in names]
+    for variant in options.variants.split(","):
+        settings = ["method=diffcont", *options.settings, *VARIANTS[variant]]
+        params = parse_params(override(default_params().model_dump(mode="json"), settings))
+        print(f"\n{variant}: {' '.join(settings)}", flush=True)
+        learner = Joint(params) if variant == "joint" else method.DiffCont(params)
+        if isinstance(learner, Joint):
+            learner.earlier = lessons
+        stream(learner, lessons, views)
+
+
+def stream(learner: method.DiffCont, lessons: Sequence[Lesson], views: Sequence[TestView]) -> None:
+    """Learn the classes one after another, judge all that are known after each, and print what came of it."""
+    params = learner.params
+    made: list[float] = []
+    watched(made)
+    tests = [TestClass(view, seen_once(learner, view)) for view in views]
+    states: list[ClassState] = []
+    rows: list[list[float | None]] = []
+    for number, lesson in enumerate(lessons, 1):
+        started = time.perf_counter()
+        states.append(learner.learn(lesson, states[-1].carry if states else NOTHING))
+        seconds = time.perf_counter() - started
+        detector = learner.detector_of(states)
+        outcomes, pixels = judge(detector, tests[:number], params.evaluate.aupro_fpr_limit)
+        found = report(detector, outcomes, pixels)
+        rows.append([found["per_class"][name]["image_auroc"] for name in detector.classes])
+        print(
+            f"  {lesson.name}: {seconds:.0f} s, routing {found['routing_accuracy']:.3f}, AUROC {shown(rows[-1])}"
+            f"{accepted(states[-1])}",
+            flush=True,
+        )
+    table(rows, outcomes, found)
+    passed = sum(int(state.trained.get("replay.accepted", np.zeros(1)).sum()) for state in states)
+    if made:
+        print(f"  {sum(made):.0f} s for samples, {sum(made) / max(1, passed):.2f} s an accepted one")
+    print(
+        f"  {detector.shared_bytes / 1e6:.1f} MB, and {max(detector.bytes_by_class.values()):,} bytes a class"
+    )
+    images = [views[0].read(place) for place in range(16)]
+    backbone = build_backbone(params.features)
+    seconds = best(lambda: detector.judge(detector.see(images)))
+    floor = best(lambda: [backbone.features([image]) for image in images])
+    print(f"  {seconds / 16 * 1e3:.1f} ms an image, {seconds / floor:.2f} x the backbone's pass")
+
+
+def table(rows: Sequence[Sequence[float | None]], outcomes: Sequence[Outcome], found: dict[str, Any]) -> None:
+    """Each class when it was new and at the end, beside the trivial answer."""
+    print(f"  {'class':12} new   AUROC  AP    F1    | all anomalous: AP, F1 | pixel AP")
+    for place, each in enumerate(outcomes):
+        labels, scores = each.labels, each.scores
+        figures = [
+            rows[place][place],
+            rows[-1][place],
+            average_precision(labels, scores),
+            f1_max(labels, scores),
+        ]
+        trivial = [prevalence(labels), trivial_f1(labels)]
+        pixel = found["per_class"][each.name]["pixel_ap"]
+        print(f"  {each.name:12} {shown(figures)} | {shown(trivial)} | {shown([pixel])}")
+    means, pooled = found["mean"], found["pooled"]
+    print(
+        f"  mean AUROC {shown([means['image_auroc']])}, AP {shown([means['image_ap']])}, one threshold for all "
+        f"{shown([pooled['image_auroc']])}, forgetting {shown([chaudhry(rows)])}, routing {found['routing_accuracy']:.3f}"
+    )
+
+
+def watched(made: list[float]) -> None:
+    """Note the seconds that samples take."""
+    generate = replay.generate
+
+    def timed(*given: Any) -> replay.Replay:
+        started = time.perf_counter()
+        result = generate(*given)
+        made.append(time.perf_counter() - started)
+        return result
+
+    method.generate = timed
+
+
+def seen_once(learner: method.DiffCont, view: TestView) -> Any:
+    """What is diffused of test images, computed once."""
+    detector: Detector = method.DiffContDetector(learner, [])
+    arrays = detector.see([view.read(place) for place in range(len(view))]).arrays
+    return lambda numbers: Seen(arrays).some(numbers)
+
+
+def best(run: Any) -> float:
+    """The seconds of the quickest of three."""
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def accepted(state: ClassState) -> str:
+    """How many samples of each class passed, of how many."""
+    if "replay.accepted" not in state.trained:
+        return ""
+    pairs = zip(state.trained["replay.accepted"], state.trained["replay.tried"], strict=True)
+    return ", accepted " + " ".join(f"{passed}/{tried}" for passed, tried in pairs)
+
+
+def shown(values: Sequence[float | None]) -> str:
+    """Three digits of each."""
+    return "  ".join("  -  " if value is None else f"{value:.3f}" for value in values)
+
+
+if __name__ == "__main__":
+    main()

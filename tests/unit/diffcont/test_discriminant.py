@@ -1,0 +1,49 @@
+"""Linear discriminants of embeddings, against scikit-learn and worked by hand."""
+
+import numpy as np
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from evernorm.methods.diffcont.discriminant import coarse, covariance, discriminate
+
+
+def test_quarters_of_a_grid_are_averaged():
+    """Four by four places to two by two; of three rows the middle one counts twice; one place stays."""
+    grid = np.arange(16.0, dtype=np.float32).reshape(1, 16)
+    np.testing.assert_array_equal([[2.5, 4.5, 10.5, 12.5]], coarse(grid, 1))
+    np.testing.assert_array_equal([[2.0, 3.0, 5.0, 6.0]], coarse(np.arange(9.0).reshape(1, 9), 1))
+    np.testing.assert_array_equal([[7.0, 8.0]], coarse(np.array([[7.0, 8.0]]), 2))
+
+
+def test_classes_are_told_apart_as_scikit_learn_tells_them():
+    """With the same shrinkage and equal priors."""
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(12, 12))
+    classes = [
+        (rng.normal(size=(60, 12)) @ mixing + 2 * rng.normal(size=12)).astype(np.float32) for _ in range(3)
+    ]
+    means = np.stack([each.mean(axis=0) for each in classes])
+    shared = np.mean([covariance(each, 3) for each in classes], axis=0, dtype=np.float32)
+    reference = LinearDiscriminantAnalysis(solver="lsqr", priors=[1 / 3] * 3)
+    reference.fit(np.concatenate(classes), np.repeat(range(3), 60))
+    # Its own shrinkage is taken after the features are scaled; this is the plain one.
+    level = np.trace(shared) / 12
+    inverse = np.linalg.inv(shared.astype(np.float64) + 0.1 * level * np.eye(12))
+    reference.coef_ = means @ inverse
+    reference.intercept_ = -0.5 * np.einsum("td,dc,tc->t", means, inverse, means)
+    seen = rng.normal(size=(200, 12)).astype(np.float32) @ mixing.astype(np.float32) * 2
+    found = discriminate(seen, means, shared, 3)
+    np.testing.assert_array_equal(reference.predict(seen), found)
+    assert {0, 1, 2} == set(found)
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_an_answer_depends_on_no_other_embedding(count):
+    """To the bit, also on the border between two classes."""
+    rng = np.random.default_rng(1)
+    means = rng.normal(size=(2, 8)).astype(np.float32)
+    spread = covariance(rng.normal(size=(9, 8)).astype(np.float32), 2)
+    border = (means[0] + means[1]) / 2 + 1e-7 * rng.normal(size=(20, 8)).astype(np.float32)
+    whole = discriminate(border, means, spread, 2)
+    parts = [discriminate(border[i : i + count], means, spread, 2) for i in range(0, 20, count)]
+    np.testing.assert_array_equal(whole, np.concatenate(parts))
