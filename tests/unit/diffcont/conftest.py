@@ -41,15 +41,15 @@ class Pictures:
         return self.pictures[number]
 
 
+def built(*settings: str) -> DiffCont:
+    """With these parameters."""
+    return DiffCont(parse_params(override(default_params().model_dump(mode="json"), [*SMALL, *settings])))
+
+
 @pytest.fixture(scope="session")
 def learner_with():
     """``learner_with("diffcont.prompts.ema=0.9")``."""
-
-    def build(*settings: str) -> DiffCont:
-        values = override(default_params().model_dump(mode="json"), [*SMALL, *settings])
-        return DiffCont(parse_params(values))
-
-    return build
+    return built
 
 
 @pytest.fixture(scope="session")
