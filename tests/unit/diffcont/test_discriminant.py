@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from evernorm.methods.diffcont.discriminant import coarse, covariance, discriminate
+from evernorm.methods.diffcont.discriminant import covariance, discriminate, pooled
 
 
-def test_quarters_of_a_grid_are_averaged():
-    """Four by four places to two by two; of three rows the middle one counts twice; one place stays."""
-    grid = np.arange(16.0, dtype=np.float32).reshape(1, 16)
-    np.testing.assert_array_equal([[2.5, 4.5, 10.5, 12.5]], coarse(grid, 1))
-    np.testing.assert_array_equal([[2.0, 3.0, 5.0, 6.0]], coarse(np.arange(9.0).reshape(1, 9), 1))
-    np.testing.assert_array_equal([[7.0, 8.0]], coarse(np.array([[7.0, 8.0]]), 2))
+def test_an_embedding_is_averaged_over_its_places():
+    """Channel by channel."""
+    grid = np.arange(8.0, dtype=np.float32).reshape(1, 8)
+    np.testing.assert_array_equal([[1.5, 5.5]], pooled(grid, 2))
+    np.testing.assert_array_equal([[1.0, 1.0], [1.0, 1.0]], covariance(np.array([[0, 4], [2, 6.0]]), 2))
 
 
 def test_classes_are_told_apart_as_scikit_learn_tells_them():
@@ -23,7 +22,7 @@ def test_classes_are_told_apart_as_scikit_learn_tells_them():
         (rng.normal(size=(60, 12)) @ mixing + 2 * rng.normal(size=12)).astype(np.float32) for _ in range(3)
     ]
     means = np.stack([each.mean(axis=0) for each in classes])
-    shared = np.mean([covariance(each, 3) for each in classes], axis=0, dtype=np.float32)
+    shared = np.mean([covariance(each, 12) for each in classes], axis=0, dtype=np.float32)
     reference = LinearDiscriminantAnalysis(solver="lsqr", priors=[1 / 3] * 3)
     reference.fit(np.concatenate(classes), np.repeat(range(3), 60))
     # Its own shrinkage is taken after the features are scaled; this is the plain one.
@@ -32,7 +31,7 @@ def test_classes_are_told_apart_as_scikit_learn_tells_them():
     reference.coef_ = means @ inverse
     reference.intercept_ = -0.5 * np.einsum("td,dc,tc->t", means, inverse, means)
     seen = rng.normal(size=(200, 12)).astype(np.float32) @ mixing.astype(np.float32) * 2
-    found = discriminate(seen, means, shared, 3)
+    found = discriminate(seen, means, shared)
     np.testing.assert_array_equal(reference.predict(seen), found)
     assert {0, 1, 2} == set(found)
 
@@ -44,6 +43,6 @@ def test_an_answer_depends_on_no_other_embedding(count):
     means = rng.normal(size=(2, 8)).astype(np.float32)
     spread = covariance(rng.normal(size=(9, 8)).astype(np.float32), 2)
     border = (means[0] + means[1]) / 2 + 1e-7 * rng.normal(size=(20, 8)).astype(np.float32)
-    whole = discriminate(border, means, spread, 2)
-    parts = [discriminate(border[i : i + count], means, spread, 2) for i in range(0, 20, count)]
+    whole = discriminate(border, means, spread)
+    parts = [discriminate(border[i : i + count], means, spread) for i in range(0, 20, count)]
     np.testing.assert_array_equal(whole, np.concatenate(parts))

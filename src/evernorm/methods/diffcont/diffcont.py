@@ -6,11 +6,11 @@ in the whitened space (section 4.5) and the pipeline fits the Weibull tail to th
 names the class, its mean and tail judge. What the paper leaves open: docs/decisions/diffcont-readings.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -51,6 +51,10 @@ class DiffCont(Learner):
     group = DiffContParams
     traits = Traits(state=StateKind.CHAINED, trained=True)
     packages = ("diffusers",)
+    revisions: ClassVar[Mapping[str, int]] = {
+        **Learner.revisions,
+        **dict.fromkeys(("prompts", "knowledge", "weibull", "evaluate"), 2),
+    }
 
     @property
     def own(self) -> DiffContParams:
@@ -332,9 +336,8 @@ class DiffContDetector(Detector):
     def _named(self, embedded: "torch.Tensor") -> Indices:
         import torch
 
-        own = self.learner.own
-        if own.evaluate.routing is Naming.LDA:
-            return discriminate(embedded.cpu().numpy(), self.means, self.covariance, own.prompts.embedding)
+        if self.learner.own.evaluate.routing is Naming.LDA:
+            return discriminate(embedded.cpu().numpy(), self.means, self.covariance)
         with torch.inference_mode():
             place: Indices = self.network.classify(embedded).argmax(dim=1).cpu().numpy()
         return place
