@@ -27,7 +27,6 @@ from evernorm.features.backbone import build_backbone
 from evernorm.methods.detector import Detector, Seen
 from evernorm.methods.diffcont import diffcont as method
 from evernorm.methods.diffcont import replay
-from evernorm.methods.diffcont.network import Network
 from evernorm.methods.learner import NOTHING, ClassState
 from evernorm.methods.lesson import Lesson
 from evernorm.metrics.continual import chaudhry
@@ -39,7 +38,7 @@ VARIANTS = {
     "gated": (),
     "ungated": ("diffcont.prompts.replay.gate=1",),
     "none": ("diffcont.prompts.replay.per_class=0",),
-    "joint": (),
+    "joint": ("diffcont.prompts.replay.joint=true",),
 }
 
 
@@ -47,18 +46,6 @@ class Decoded(Experience):
     """Images that are decoded once."""
 
     read = cache(Experience.read)
-
-
-class Joint(method.DiffCont):
-    """Is shown all images of the classes before: not continual."""
-
-    earlier: Sequence[Lesson] = ()
-
-    def _replayed(self, teacher: Network, *_: Any) -> replay.Replay:
-        known = [self.inputs_of(lesson) for lesson in self.earlier[: teacher.classes]]
-        counts = np.array([len(each) for each in known])
-        labels = np.repeat(np.arange(len(known)), counts)
-        return replay.Replay(np.concatenate(known), labels, counts, counts, np.empty(0, np.float32))
 
 
 def main() -> None:
@@ -71,16 +58,14 @@ def main() -> None:
     options = parser.parse_args()
     names = options.classes.split(",") if options.classes else sorted(read_classes(options.data))
     manifests = validate(options.data, names)
-    lessons = [Lesson(Decoded.of(manifests[name], options.data / name)) for name in names]
+    trains = [Decoded.of(manifests[name], options.data / name) for name in names]
+    lessons = [Lesson(train, earlier=tuple(trains[:place])) for place, train in enumerate(trains)]
     views = [TestView.of(manifests[name], options.data / name) for name in names]
     for variant in options.variants.split(","):
         settings = ["method=diffcont", *options.settings, *VARIANTS[variant]]
         params = parse_params(override(default_params().model_dump(mode="json"), settings))
         print(f"\n{variant}: {' '.join(settings)}", flush=True)
-        learner = Joint(params) if variant == "joint" else method.DiffCont(params)
-        if isinstance(learner, Joint):
-            learner.earlier = lessons
-        stream(learner, lessons, views)
+        stream(method.DiffCont(params), lessons, views)
 
 
 def stream(learner: method.DiffCont, lessons: Sequence[Lesson], views: Sequence[TestView]) -> None:

@@ -28,7 +28,7 @@ def lesson_of(name: str, learner: Learner, params: Params, paths: Paths) -> Less
         return load_labels(folder, experience.paths[number])
 
     earlier: tuple[Experience, ...] = ()
-    if learner.traits.state is StateKind.CUMULATIVE:
+    if learner.looks_back:
         earlier = tuple(experience_of(each["class"], paths) for each in classes_before(name, params, paths))
     return Lesson(experience, parts if learner.traits.structured else None, earlier)
 

@@ -117,6 +117,11 @@ class Learner(ABC):
         """`TimmBackbone.digest`; empty for a method without a frozen backbone."""
         return self.backbone.digest
 
+    @property
+    def looks_back(self) -> bool:
+        """Whether a lesson holds the images of the classes before, too (`Lesson.earlier`)."""
+        return self.traits.state is StateKind.CUMULATIVE
+
     @classmethod
     def sources(cls, params: Params) -> str:
         """What tells the frozen weights that its results depend on from others, without loading them.

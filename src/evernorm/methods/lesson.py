@@ -14,7 +14,7 @@ class Lesson:
     Attributes:
         experience: The images.
         parts: Image number → label map ``[H, W]`` of its parts; None where the method does not ask.
-        earlier: The classes before, in order; of a cumulative method alone.
+        earlier: The classes before, in order; of a learner that looks back alone.
     """
 
     experience: Experience

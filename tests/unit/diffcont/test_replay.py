@@ -87,6 +87,19 @@ def test_no_image_of_an_earlier_class_is_asked_for(first, learner_with, lessons)
     assert [6] == [min(6, int(each)) for each in state.trained["replay.tried"]]
 
 
+def test_joint_training_is_shown_the_images_of_the_classes_before(first, learner_with, lessons):
+    """All of them, in place of samples; a learner that is not joint asks for none."""
+    joint = learner_with("diffcont.prompts.replay.joint=true")
+    assert (True, False) == (joint.looks_back, learner_with().looks_back)
+    lesson = Lesson(lessons[1].experience, earlier=(lessons[0].experience,))
+    state = joint.learn(lesson, first.carry)
+    images = joint.inputs_of(lessons[0])
+    np.testing.assert_array_equal(images, state.trained["replay.shown"][0, 0, : len(images)])
+    assert [10] == state.trained["replay.tried"].tolist() == state.trained["replay.accepted"].tolist()
+    assert "history.loss.align" in state.trained
+    assert [] == joint.remarks(state.trained, ["red"])
+
+
 def test_without_replay_the_network_is_tuned_on_the_class_alone(first, learner_with, lessons):
     """Nothing is generated, nothing distilled."""
     state = learner_with("diffcont.prompts.replay.per_class=0").learn(lessons[1], first.carry)

@@ -28,7 +28,14 @@ from evernorm.methods.diffcont.diffusion import embed, embeddings_amid_training,
 from evernorm.methods.diffcont.discriminant import covariance, discriminate
 from evernorm.methods.diffcont.network import PREFIX, Network
 from evernorm.methods.diffcont.params import DiffContParams, Naming, Score, Space
-from evernorm.methods.diffcont.replay import Gate, Replay, followed, generate, squared_distances
+from evernorm.methods.diffcont.replay import (
+    Gate,
+    Replay,
+    followed,
+    generate,
+    remembered,
+    squared_distances,
+)
 from evernorm.methods.diffcont.training import Training
 from evernorm.methods.learner import NOTHING, ClassState, Eye, Learner, StateKind, Traits
 from evernorm.methods.lesson import Lesson
@@ -71,6 +78,11 @@ class DiffCont(Learner):
         """`TimmBackbone.digest`; empty where pixels are diffused."""
         return self.frozen.digest if self.frozen else ""
 
+    @property
+    def looks_back(self) -> bool:
+        """In joint training alone."""
+        return self.own.prompts.replay.joint
+
     @classmethod
     def sources(cls, params: Params) -> str:
         """The backbone's, where there is one."""
@@ -91,6 +103,7 @@ class DiffCont(Learner):
                 Variant("replay, gated"),
                 Variant("replay, no gate", (f"{prompts}.replay.gate=1",)),
                 Variant("no replay", (f"{prompts}.replay.per_class=0",)),
+                Variant("joint", (f"{prompts}.replay.joint=true",)),
             ],
         }
 
@@ -111,7 +124,12 @@ class DiffCont(Learner):
             last = Network.of(before, own, self.device)
             student = last.grown(seed)
             student.parts.requires_grad_(True)
-            if own.replay.per_class:
+            if own.replay.joint:
+                teacher, replayed = (
+                    last,
+                    remembered([self.inputs_of(Lesson(each)) for each in lesson.earlier]),
+                )
+            elif own.replay.per_class:
                 teacher, replayed = last, self._replayed(last, before, checkpoint)
         else:
             student = Network(inputs.shape[1], own, 1, seed).to(self.device)
@@ -140,7 +158,7 @@ class DiffCont(Learner):
 
     def remarks(self, trained: Arrays, earlier: Sequence[str]) -> list[str]:
         """Of which classes too few samples passed the gate."""
-        if "replay.accepted" not in trained:
+        if "replay.accepted" not in trained or self.looks_back:
             return []
         wanted = self.own.prompts.replay.per_class
         return [

@@ -66,6 +66,7 @@ class ReplayParams(Group):
     gate: Annotated[float, Field(gt=0, le=1)] = 0.5  # τ_gen, the largest outlier probability; 1: no gate
     attempts: Annotated[int, Field(ge=1, le=100)] = 3  # candidates at most, in units of K
     steps: Annotated[int, Field(ge=1, le=1000)] = 20  # of DDIM
+    joint: bool = False  # the images of the classes before instead of samples of them: not continual
     follow: bool = True  # whether the means of the classes before move as their samples do; the paper's stay
 
 

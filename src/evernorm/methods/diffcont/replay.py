@@ -3,6 +3,7 @@
 No image of an earlier class is read: all that is known of one is its row in the teacher, its mean and its tail.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,6 +123,13 @@ def generate(teacher: Network, gate: Gate, seed: int) -> Replay:
         shown.append(np.stack([_first(inputs[within]), _first(inputs[~within])]))
     labels = np.repeat(np.arange(teacher.classes), [len(each) for each in chosen])
     return Replay(np.concatenate(chosen), labels, np.array(tried), np.array(accepted), np.stack(shown))
+
+
+def remembered(inputs: Sequence[Floats]) -> Replay:
+    """All inputs of each class before, ``[n, C, H, W]`` each, as if they were samples that passed: joint training."""
+    counts = np.array([len(each) for each in inputs])
+    shown = np.stack([np.stack([_first(each), _first(each[:0])]) for each in inputs])
+    return Replay(np.concatenate(inputs), np.repeat(np.arange(len(inputs)), counts), counts, counts, shown)
 
 
 def followed(means: Floats, replay: Replay, teacher: Network, student: Network, seed: int) -> Floats:
