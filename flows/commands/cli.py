@@ -314,7 +314,8 @@ def ablate(
     tables: Annotated[
         str | None,
         typer.Option(
-            help="Default: all. ucad: 6 prompts, 7 rows, 8 feature level, training; mtrmb: 4 parts, 5 length."
+            help="Default: all. ucad: 6 prompts, 7 rows, 8 feature level, training; mtrmb: 4 parts, 5 length; "
+            "diffcont: 3 epochs, 4 tail, replay."
         ),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of the training, a,b,c.")] = "0",
