@@ -42,6 +42,7 @@ from evernorm.methods.lesson import Lesson
 from evernorm.methods.registry import learner
 from evernorm.params.groups import Params
 from evernorm.types import Arrays, Doubles, Floats, Image, Indices, Progress
+from evernorm.words import counted
 
 if TYPE_CHECKING:
     import torch
@@ -97,7 +98,7 @@ class DiffCont(Learner):
         """Table 3 (epochs), Table 4 (tail), and what replay and its gate are good for."""
         prompts = "diffcont.prompts"
         return {
-            "3": [Variant(f"{each} epochs", (f"{prompts}.epochs={each}",)) for each in (1, 100)],
+            "3": [Variant(counted(each, "epoch"), (f"{prompts}.epochs={each}",)) for each in (1, 100)],
             "4": [Variant(f"tail {each:.0%}", (f"weibull.tail_fraction={each}",)) for each in (0.05, 0.1)],
             "replay": [
                 Variant("replay, gated"),
