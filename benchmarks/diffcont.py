@@ -37,8 +37,8 @@ from evernorm.params.model import default_params
 VARIANTS = {
     "gated": (),
     "ungated": ("diffcont.prompts.replay.gate=1",),
-    "none": ("diffcont.prompts.replay.per_class=0",),
-    "joint": ("diffcont.prompts.replay.joint=true",),
+    "none": ("diffcont.prompts.replay.kind=none",),
+    "joint": ("diffcont.prompts.replay.kind=images",),
 }
 
 
@@ -98,9 +98,9 @@ def stream(learner: method.DiffCont, lessons: Sequence[Lesson], views: Sequence[
     )
     images = [views[0].read(place) for place in range(16)]
     backbone = build_backbone(params.features)
-    seconds = best(lambda: detector.judge(detector.see(images)))
+    seconds = best(lambda: [detector.judge(detector.see([image])) for image in images])
     floor = best(lambda: [backbone.features([image]) for image in images])
-    print(f"  {seconds / 16 * 1e3:.1f} ms an image, {seconds / floor:.2f} x the backbone's pass")
+    print(f"  {seconds / 16 * 1e3:.1f} ms an image alone, {seconds / floor:.2f} x the backbone's pass")
 
 
 def table(rows: Sequence[Sequence[float | None]], outcomes: Sequence[Outcome], found: dict[str, Any]) -> None:

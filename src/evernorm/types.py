@@ -12,6 +12,8 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 Image: TypeAlias = npt.NDArray[np.uint8]
 """RGB, ``[H, W, 3]``."""
+Images: TypeAlias = npt.NDArray[np.uint8]
+"""RGB, ``[..., H, W, 3]``."""
 Labels: TypeAlias = npt.NDArray[np.uint16]
 """The parts of an image, ``[H, W]``: regions are 1..n, 0 belongs to none."""
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]

@@ -7,7 +7,7 @@ from rich.console import Console
 from evernorm.files import sha256_file, sha256_json, write_arrays
 from evernorm.methods.registry import learner_of, learners
 from evernorm.params.groups import Params
-from tasks.stages.learning import CARRY, carried, lesson_of, record_lineage
+from tasks.stages.learning import CARRY, carried, classes_before, lesson_of, record_lineage
 from tasks.stages.stage import main, progress_bar, record_choice, result_params
 from tasks.workspace.paths import Paths
 
@@ -56,10 +56,10 @@ def prompts(name: str, params: Params, paths: Paths) -> None:
             weights=learner.weights,
         )
     record_choice(folder, "trained", params.method if trained else "none")
-    shutil.rmtree(paths.training_state(name), ignore_errors=True)
     console = Console(stderr=True, highlight=False)
-    for sentence in learner.remarks(trained, list(params.stream)[: list(params.stream).index(name)]):
+    for sentence in learner.remarks(trained, [each["class"] for each in classes_before(name, params, paths)]):
         console.print(f"  {name}: {sentence}", style="yellow", markup=False, soft_wrap=True)
+    shutil.rmtree(paths.training_state(name), ignore_errors=True)
 
 
 if __name__ == "__main__":

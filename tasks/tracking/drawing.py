@@ -33,7 +33,7 @@ def draw(folder: Path, workspace: Workspace, name: str, metrics: Mapping[str, An
     if "loss" in history:
         save(training_curve(history, classes[name]), folder / "prompt.png")
     trained = trained_arrays(workspace, name)
-    if "replay.shown" in trained:
+    if "replay.pictures" in trained:
         from tasks.tracking.replay_pictures import samples_sheet
 
         before = metrics["classes"][: metrics["classes"].index(name)]

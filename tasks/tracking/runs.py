@@ -124,7 +124,7 @@ def _record(
     client.set_tag(run_id, _TOOK, json.dumps(seconds))
     if (report := workspace.paths.masks(name) / REPORT).is_file():
         client.log_artifact(run_id, str(report), "masks")
-    _log_training(client, run_id, workspace, name)
+    _log_training(client, run_id, workspace, name, metrics["classes"])
     _log_data(client, run_id, workspace, name)
     with tempfile.TemporaryDirectory() as folder:
         draw(Path(folder), workspace, name, metrics)
@@ -305,7 +305,9 @@ def _log_metrics(client: "MlflowClient", run_id: str, values: Mapping[str, float
     client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in values.items()])
 
 
-def _log_training(client: "MlflowClient", run_id: str, workspace: Workspace, name: str) -> None:
+def _log_training(
+    client: "MlflowClient", run_id: str, workspace: Workspace, name: str, classes: list[str]
+) -> None:
     """Loss and its terms, and the criterion on held-out images, of each epoch; nothing where nothing was trained.
 
     Of what was replayed of each class before, the share of the samples that passed the gate.
@@ -324,7 +326,7 @@ def _log_training(client: "MlflowClient", run_id: str, workspace: Workspace, nam
         shares = trained["replay.accepted"] / trained["replay.tried"]
         points += [
             Metric(f"replay/{earlier}", float(share), now, 0)
-            for earlier, share in zip(workspace.params.stream, shares, strict=False)
+            for earlier, share in zip(classes[: classes.index(name)], shares, strict=True)
         ]
     if points:
         client.log_batch(run_id, metrics=points)

@@ -3,16 +3,15 @@
 import numpy as np
 import pytest
 
+from evernorm.methods.diffcont.replay import pictures
 from tasks.tracking.replay_pictures import samples_sheet
 
 
 def trained(channels: int) -> dict[str, np.ndarray]:
     """Two classes; all samples of the first passed, none of the second."""
-    shown = np.zeros((2, 2, 4, channels, 6, 6), np.float32)
-    drawn = np.random.default_rng(0).normal(size=(2, 4, channels, 6, 6))
-    shown[0, 0], shown[1, 1] = np.clip(drawn, -1, 1)
+    drawn = np.clip(np.random.default_rng(0).normal(size=(2, 4, channels, 6, 6)), -1, 1).astype(np.float32)
     return {
-        "replay.shown": shown,
+        "replay.pictures": pictures([drawn[0], drawn[0, :0], drawn[1, :0], drawn[1]]),
         "replay.tried": np.array([9, 12]),
         "replay.accepted": np.array([9, 0]),
     }
@@ -24,15 +23,24 @@ def test_accepted_and_rejected_samples_are_beside_each_other(channels):
     figure = samples_sheet(trained(channels), ["bottle", "cable gland"])
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert ["bottle: 9 of 9 accepted", "0 rejected", "cable gland: 0 of 12 accepted", "12 rejected"] == titles
-    pictures = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
-    assert all((6, 28, 3) == each.shape for each in pictures)
-    assert [False, True, True, False] == [bool((each == 1).all()) for each in pictures]
-    assert all(0 <= each.min() and each.max() <= 1 for each in pictures)
+    shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
+    assert all((6, 16 * 7, 3) == each.shape for each in shown)
+    assert [False, True, True, False] == [bool((each == 255).all()) for each in shown]
+    assert all((each[:, 4 * 7 :] == 255).all() for each in shown)
 
 
 def test_pixels_have_their_colours():
-    """−1 is black, 1 is white."""
-    given = trained(3)
-    given["replay.shown"][0, 0, 0] = np.array([1, -1, 0])[:, None, None]
-    picture = np.asarray(samples_sheet(given, ["a", "b"]).axes[0].images[0].get_array())
-    np.testing.assert_allclose([1, 0, 0.5], picture[2, 3])
+    """−1 is black, 1 is white, and what is beyond them too."""
+    one = np.array([2, -1, 0], np.float32).reshape(1, 3, 1, 1)
+    (((drawn, *others),),) = pictures([one, one[:0]])[:, :1]
+    np.testing.assert_array_equal([255, 0, 128], drawn[0, 0])
+    assert all((each == 255).all() for each in others)
+
+
+def test_features_that_vary_together_have_one_colour():
+    """The first principal component is what most varies: it alone is seen in channels that are multiples of each other."""
+    values = np.linspace(-1, 1, 16, dtype=np.float32).reshape(4, 1, 2, 2)
+    features = np.concatenate([values * factor for factor in (1, 2, -3, 0.5)], axis=1)
+    drawn = pictures([features, features[:0]])[0, 0, :4]
+    steps = np.diff(drawn.reshape(-1, 3).astype(int), axis=0)[:, 0]
+    assert (steps > 0).all() or (steps < 0).all()

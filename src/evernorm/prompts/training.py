@@ -17,6 +17,7 @@ from evernorm.features.extract import collect
 from evernorm.prompts.params import PromptParams, Stopping
 from evernorm.prompts.prompted import Begun, PromptedBackbone
 from evernorm.prompts.trainee import Trainee
+from evernorm.repeatable import deterministic
 from evernorm.types import Arrays, Floats, Image, Indices, Progress, Read
 
 if TYPE_CHECKING:
@@ -65,8 +66,6 @@ def train(
 ) -> tuple[Arrays, History]:
     """Train for one class; `PromptedBackbone.params` of the trainee's network say how.
 
-    On CUDA some gradients are summed in no fixed order, so that results differ in the last bits.
-
     Memory: the state of every image at the first prompted block (`extract.collect`), and the graph of `at_once`
     images, with several arrays of P² values each for the loss.
 
@@ -94,7 +93,8 @@ def train(
     for epoch in range(len(training.history.loss), epochs):
         if training.exhausted:
             break
-        training.run_epoch(epoch)
+        with deterministic():
+            training.run_epoch(epoch)
         if checkpoint is not None:
             training.store(checkpoint)
         if progress:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evernorm.params.groups import SamParams
-from evernorm.structure.repeatable import deterministic
+from evernorm.repeatable import deterministic
 from evernorm.structure.sam_sources import load_sam, load_transformers_sam, locate_sam
 from evernorm.types import Flags, Floats, Image
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from evernorm.errors import ParamsError, WeightsError
 from evernorm.params.groups import SamParams
 from evernorm.pretrained import from_transformers, is_hub_name
-from evernorm.structure.repeatable import deterministic
+from evernorm.repeatable import deterministic
 
 if TYPE_CHECKING:
     import torch

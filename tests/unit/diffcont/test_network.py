@@ -124,6 +124,15 @@ def test_a_size_that_cannot_be_halved_is_refused(size, factor):
         parse_params(override(default_params().model_dump(mode="json"), settings))
 
 
+@pytest.mark.parametrize("channels", [(8, 16), (144, 144), (24, 40)])
+def test_any_multiple_of_eight_makes_a_network(channels):
+    """Whatever divides it into groups and heads."""
+    network = Network(3, DiffContPrompts(size=4, channels=channels, embedding=2), 1)
+    assert (2, 3, 4, 4) == network.walk(
+        torch.zeros(2, 3, 4, 4), torch.zeros(2).long(), torch.ones(2).long()
+    ).predicted.shape
+
+
 @pytest.mark.parametrize("channels", ["[32]", "[8, 12]"])
 def test_sizes_that_make_no_network_are_refused(channels):
     """One level, or channels that attention cannot share."""

@@ -4,15 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from evernorm.calibration.evt import fit_high
-from evernorm.errors import FitError, TrainingError
+from evernorm.errors import FitError, StateError, TrainingError
 from evernorm.methods.diffcont import losses
 from evernorm.methods.diffcont.diffusion import embed
 from evernorm.methods.diffcont.network import Network
-from evernorm.methods.diffcont.replay import Gate, Replay, generate
+from evernorm.methods.diffcont.replay import Gate, Replay, generate, squared_distances
 from evernorm.methods.diffcont.training import Training
 from evernorm.methods.lesson import Lesson
-from evernorm.params.groups import Engine
 from tests.unit.diffcont.conftest import Pictures
 
 
@@ -22,6 +20,11 @@ def teacher_with(first, learner, **replay):
     params = own.model_copy(update={"replay": own.replay.model_copy(update=replay)})
     teacher = Network.of(first.carry, params, torch.device("cpu"))
     return teacher, Gate(first.carry["means"], first.carry["tails"])
+
+
+def counts(replay: Replay) -> tuple[int, int]:
+    """Candidates of the first class, and those that passed."""
+    return int(replay.report["replay.tried"][0]), int(replay.report["replay.accepted"][0])
 
 
 def test_the_gate_is_the_weibull_tail_of_the_squared_distances(first, learner_with):
@@ -36,7 +39,7 @@ def test_the_gate_is_the_weibull_tail_of_the_squared_distances(first, learner_wi
 def test_a_gate_that_lets_all_pass_takes_the_first_drawn(first, learner_with):
     """K of each class, and no candidate more."""
     replay = generate(*teacher_with(first, learner_with(), gate=1.0), seed=0)
-    assert ([6], [6]) == (replay.tried.tolist(), replay.accepted.tolist())
+    assert (6, 6) == counts(replay)
     assert (6, 3, 8, 8) == replay.inputs.shape
     assert [0] * 6 == replay.labels.tolist()
 
@@ -46,31 +49,45 @@ def test_a_gate_that_nothing_passes_ends_and_says_so(first, learner_with):
     teacher, gate = teacher_with(first, learner_with(), gate=1e-12, attempts=2)
     nowhere = Gate(gate.means + 1e6, gate.tails)
     replay = generate(teacher, nowhere, seed=0)
-    assert ([12], [0]) == (replay.tried.tolist(), replay.accepted.tolist())
+    assert (12, 0) == counts(replay)
     assert 6 == len(replay.inputs)
-    assert not replay.shown[0, 0].any()
-    assert replay.shown[0, 1].any()
+    pictures = replay.report["replay.pictures"]
+    assert (pictures[0, 0] == 255).all()
+    assert [True] * 12 + [False] * 4 == [bool((each < 255).any()) for each in pictures[0, 1]]
 
 
 def test_what_passed_comes_before_what_did_not(first, learner_with):
-    """The rejected that make up are those with the smallest outlier probability."""
+    """The rejected that make up are those with the smallest outlier probability; the gate stands amid what is drawn."""
+    teacher, gate = teacher_with(first, learner_with(), gate=1.0)
+    drawn = torch.from_numpy(generate(teacher, gate, seed=0).inputs)
+    far = np.sort(squared_distances(embed(teacher, drawn, 0).numpy(), gate.means[0]))
     teacher, gate = teacher_with(first, learner_with(), gate=0.5, attempts=3)
-    tail = fit_high(np.arange(1.0, 11.0), 5, Engine.SCIPY)
-    tight = Gate(gate.means, np.array([[gate.tails[0, 0] * 40, tail.scale, tail.shape, tail.minimum]]))
+    # A tail of shape 1 that begins at 0 gives the probability 1 − exp(−d / scale): .5 behind the first of the first six.
+    tight = Gate(gate.means, np.array([[1.0, (far[0] + far[1]) / 2 / np.log(2), 1.0, 0.0]]))
     replay = generate(teacher, tight, seed=0)
-    seen = embed(teacher, torch.from_numpy(replay.inputs), 0).numpy()
-    probability = tight.probability(0, seen)
-    passed = int(replay.accepted[0])
+    probability = tight.probability(0, embed(teacher, torch.from_numpy(replay.inputs), 0).numpy())
+    tried, passed = counts(replay)
+    assert 18 == tried
+    assert 0 < passed < 6
     assert (probability[:passed] <= 0.5).all()
+    assert (probability[passed:] > 0.5).all()
     assert (np.diff(probability[passed:]) >= 0).all()
 
 
 def test_it_is_stored_with_the_training(first, learner_with):
     """And read again as it was."""
     replay = generate(*teacher_with(first, learner_with()), seed=0)
-    again = Replay.of(replay.arrays())
-    for name, value in vars(replay).items():
-        np.testing.assert_array_equal(value, getattr(again, name))
+    again = Replay.of(replay.arrays()).arrays()
+    assert replay.arrays().keys() == again.keys()
+    for name, value in replay.arrays().items():
+        np.testing.assert_array_equal(value, again[name])
+
+
+def test_samples_that_a_checkpoint_lost_are_said_to_be_lost(first, learner_with, lessons, tmp_path):
+    """Not a traceback of the library that reads them."""
+    (tmp_path / "replay.safetensors").write_bytes(b"half of it")
+    with pytest.raises(StateError, match="holds no state of this training"):
+        learner_with().train(lessons[1], first.carry, checkpoint=tmp_path)
 
 
 def test_no_image_of_an_earlier_class_is_asked_for(first, learner_with, lessons):
@@ -83,26 +100,33 @@ def test_no_image_of_an_earlier_class_is_asked_for(first, learner_with, lessons)
     learner, before = learner_with(), learner_with().learn(Lesson(Pictures(0)))
     gone = Lesson(lessons[1].experience, earlier=(Gone(0),))
     state = learner.learn(gone, before.carry)
-    assert {"replay.tried", "replay.accepted", "replay.shown"} <= set(state.trained)
+    assert {"replay.tried", "replay.accepted", "replay.pictures"} <= set(state.trained)
     assert [6] == [min(6, int(each)) for each in state.trained["replay.tried"]]
 
 
 def test_joint_training_is_shown_the_images_of_the_classes_before(first, learner_with, lessons):
     """All of them, in place of samples; a learner that is not joint asks for none."""
-    joint = learner_with("diffcont.prompts.replay.joint=true")
+    joint = learner_with("diffcont.prompts.replay.kind=images")
     assert (True, False) == (joint.looks_back, learner_with().looks_back)
-    lesson = Lesson(lessons[1].experience, earlier=(lessons[0].experience,))
+    read: list[int] = []
+
+    class Read(Pictures):
+        def read(self, number: int) -> np.ndarray:
+            read.append(number)
+            return super().read(number)
+
+    lesson = Lesson(lessons[1].experience, earlier=(Read(0),))
     state = joint.learn(lesson, first.carry)
-    images = joint.inputs_of(lessons[0])
-    np.testing.assert_array_equal(images, state.trained["replay.shown"][0, 0, : len(images)])
-    assert [10] == state.trained["replay.tried"].tolist() == state.trained["replay.accepted"].tolist()
+    assert list(range(10)) == read
     assert "history.loss.align" in state.trained
+    # Nothing was drawn, so there is nothing to count or to look at.
+    assert not [name for name in state.trained if name.startswith("replay.")]
     assert [] == joint.remarks(state.trained, ["red"])
 
 
 def test_without_replay_the_network_is_tuned_on_the_class_alone(first, learner_with, lessons):
     """Nothing is generated, nothing distilled."""
-    state = learner_with("diffcont.prompts.replay.per_class=0").learn(lessons[1], first.carry)
+    state = learner_with("diffcont.prompts.replay.kind=none").learn(lessons[1], first.carry)
     assert not [name for name in state.trained if name.startswith("replay.")]
     assert "history.loss.align" not in state.trained
     gated = learner_with().learn(lessons[1], first.carry)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from evernorm import checkpoint as checkpoints
 from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.weibull import Calibration, Reading
 from evernorm.errors import FitError, StateError
@@ -27,7 +28,7 @@ from evernorm.methods.diffcont import space
 from evernorm.methods.diffcont.diffusion import embed, embeddings_amid_training, errors
 from evernorm.methods.diffcont.discriminant import covariance, discriminate
 from evernorm.methods.diffcont.network import PREFIX, Network
-from evernorm.methods.diffcont.params import DiffContParams, Naming, Score, Space
+from evernorm.methods.diffcont.params import DiffContParams, Naming, Score, Shown, Space
 from evernorm.methods.diffcont.replay import (
     Gate,
     Replay,
@@ -47,6 +48,8 @@ from evernorm.words import counted
 if TYPE_CHECKING:
     import torch
 
+    from evernorm.data.experience import Experience
+
 _WORST = 0.01  # share of the places whose errors are an image's score
 _FEWEST = 2
 
@@ -61,7 +64,8 @@ class DiffCont(Learner):
     packages = ("diffusers",)
     revisions: ClassVar[Mapping[str, int]] = {
         **Learner.revisions,
-        **dict.fromkeys(("prompts", "knowledge", "weibull", "evaluate"), 2),
+        **dict.fromkeys(("knowledge", "weibull", "evaluate"), 2),
+        "prompts": 3,
     }
 
     @property
@@ -82,7 +86,7 @@ class DiffCont(Learner):
     @property
     def looks_back(self) -> bool:
         """In joint training alone."""
-        return self.own.prompts.replay.joint
+        return self.own.prompts.replay.kind is Shown.IMAGES
 
     @classmethod
     def sources(cls, params: Params) -> str:
@@ -103,8 +107,8 @@ class DiffCont(Learner):
             "replay": [
                 Variant("replay, gated"),
                 Variant("replay, no gate", (f"{prompts}.replay.gate=1",)),
-                Variant("no replay", (f"{prompts}.replay.per_class=0",)),
-                Variant("joint", (f"{prompts}.replay.joint=true",)),
+                Variant("no replay", (f"{prompts}.replay.kind=none",)),
+                Variant("joint", (f"{prompts}.replay.kind=images",)),
             ],
         }
 
@@ -118,20 +122,19 @@ class DiffCont(Learner):
         checkpoint: Path | None = None,
         progress: Progress | None = None,
     ) -> Arrays:
-        """Generate what is replayed, and train the student on it and on the class."""
+        """Generate what is replayed, and train the student on it and on the class.
+
+        Memory: what is diffused of the class and of K samples of each before, C · side² · 4 bytes each, on the device; in
+        joint training that of all images of all classes.
+        """
         own, inputs, seed = self.own.prompts, self.inputs_of(lesson), self.params.seed
         teacher, replayed = None, None
         if before:
             last = Network.of(before, own, self.device)
             student = last.grown(seed)
-            student.parts.requires_grad_(True)
-            if own.replay.joint:
-                teacher, replayed = (
-                    last,
-                    remembered([self.inputs_of(Lesson(each)) for each in lesson.earlier]),
-                )
-            elif own.replay.per_class:
-                teacher, replayed = last, self._replayed(last, before, checkpoint)
+            if own.replay.kind is not Shown.NONE:
+                teacher = last
+                replayed = self._replayed(last, before, lesson.earlier, checkpoint)
         else:
             student = Network(inputs.shape[1], own, 1, seed).to(self.device)
             if own.space is Space.FEATURES:
@@ -145,13 +148,18 @@ class DiffCont(Learner):
             return learned
         if own.replay.follow:
             learned["means"] = followed(before["means"], replayed, teacher, student, seed)
-        return {**learned, **replayed.report()}
+        return {**learned, **replayed.report}
 
-    def _replayed(self, teacher: Network, before: Arrays, checkpoint: Path | None) -> Replay:
+    def _replayed(
+        self, teacher: Network, before: Arrays, earlier: Sequence["Experience"], checkpoint: Path | None
+    ) -> Replay:
         """Generated once a training, also where it was killed."""
+        if self.own.prompts.replay.kind is Shown.IMAGES:
+            return remembered([self.inputs_of(Lesson(each)) for each in earlier])
         stored = checkpoint and checkpoint / "replay.safetensors"
-        if stored and stored.is_file():
-            return Replay.of(read_arrays(stored))
+        if checkpoint and stored and stored.is_file():
+            with checkpoints.restoring(checkpoint):
+                return Replay.of(read_arrays(stored))
         replayed = generate(teacher, Gate(before["means"], before["tails"]), self.params.seed)
         if stored:
             write_arrays(stored, replayed.arrays())
@@ -159,7 +167,7 @@ class DiffCont(Learner):
 
     def remarks(self, trained: Arrays, earlier: Sequence[str]) -> list[str]:
         """Of which classes too few samples passed the gate."""
-        if "replay.accepted" not in trained or self.looks_back:
+        if "replay.accepted" not in trained:
             return []
         wanted = self.own.prompts.replay.per_class
         return [
@@ -250,7 +258,7 @@ class DiffCont(Learner):
         return lambda images: {"inputs": space.inputs(images, self.own.prompts.side, self.frozen)}
 
     def places(self, network: Network, inputs: Floats, labels: Indices) -> Floats:
-        """How badly the noise of each place is predicted, float32 ``[n, P]``."""
+        """How wrong the network is at each place, float32 ``[n, P]``."""
         import torch
 
         own = self.own.knowledge

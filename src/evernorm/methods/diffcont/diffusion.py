@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evernorm.methods.diffcont.params import DiffContPrompts, Prediction, Space
+from evernorm.repeatable import deterministic
 from evernorm.types import Floats
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def embeddings_amid_training(network: "Network", inputs: Floats, seed: int) -> "
 def errors(
     network: "Network", inputs: "Tensor", labels: "Tensor", steps: Sequence[int], draws: int, seed: int
 ) -> "Tensor":
-    """How badly the noise of each place is predicted: ``[n, H · W]``, the mean over channels, draws and steps.
+    """How wrong the network is at each place: ``[n, H · W]``, the mean over channels, draws and steps.
 
     Args:
         network: The network.
@@ -107,6 +108,7 @@ def errors(
     return _mean_of_views(network, inputs, steps, draws, seed, error)
 
 
+@deterministic()
 def _mean_of_views(
     network: "Network",
     inputs: "Tensor",
@@ -145,6 +147,7 @@ def _views(
             yield noisy(network, clean, noise, at), target(network, clean, noise), at
 
 
+@deterministic()
 def sample(network: "Network", place: int, count: int, steps: int, source: "torch.Generator") -> "Tensor":
     """New inputs of a class ``[count, C, H, W]``, by DDIM, on the CPU.
 

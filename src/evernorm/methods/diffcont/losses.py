@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def denoising(noise: "Tensor", predicted: "Tensor") -> "Tensor":
-    """Eq. 1: mean squared error between the noise that was added and the noise predicted, ``[n, C, H, W]`` each."""
-    return (noise - predicted).square().mean()
+def denoising(target: "Tensor", predicted: "Tensor") -> "Tensor":
+    """Eq. 1: mean squared error between what is to be said (`diffusion.target`) and what is, ``[n, C, H, W]`` each."""
+    return (target - predicted).square().mean()
 
 
 def classifier(logits: "Tensor", labels: "Tensor") -> "Tensor":
@@ -23,7 +23,7 @@ def classifier(logits: "Tensor", labels: "Tensor") -> "Tensor":
 
 
 def distil_noise(teacher: "Tensor", student: "Tensor") -> "Tensor":
-    """Eq. 3: mean squared error between two predictions of the same noise, ``[n, C, H, W]`` each."""
+    """Eq. 3: mean squared error between what two networks say of the same noisy images, ``[n, C, H, W]`` each."""
     return (student - teacher).square().mean()
 
 

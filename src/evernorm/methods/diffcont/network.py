@@ -72,6 +72,7 @@ class Network:
                     "head": nn.Linear(self.dim, classes),
                 }
             )
+        self.parts["projector"].requires_grad_(False)
         self.fixed = {
             "shift": torch.zeros(channels, 1, 1),
             "scale": torch.ones(channels, 1, 1),
@@ -91,7 +92,7 @@ class Network:
         return self
 
     def walk(self, noisy: "Tensor", steps: "Tensor", rows: "Tensor") -> Walked:
-        """Say what noise is in images, and embed them.
+        """Say what is behind the noise of images, and embed them.
 
         Args:
             noisy: ``[n, C, H, W]``, standardised.
@@ -202,7 +203,7 @@ def _unet(channels: int, params: DiffContPrompts, rows: int) -> Any:
         down_block_types=tuple(down),
         up_block_types=tuple(up),
         attention_head_dim=gcd(common, 32),  # the paper gives none; diffusers' 8 is slower on a CPU
-        norm_num_groups=max(1, min(32, common // 4)),
+        norm_num_groups=gcd(common // 4, 32),
         num_class_embeds=rows,
     )
     if params.gradient_checkpointing:

@@ -22,6 +22,14 @@ class Prediction(StrEnum):
     CLEAN = "clean"  # the input without noise, which fewer channels can say where it has many
 
 
+class Shown(StrEnum):
+    """What a training sees of the classes before."""
+
+    SAMPLES = "samples"  # the paper's: what the teacher draws
+    IMAGES = "images"  # their training images: joint training, which is not continual
+    NONE = "none"  # nothing: fine-tuning
+
+
 class Naming(StrEnum):
     """What names the class of an image."""
 
@@ -33,7 +41,7 @@ class Score(StrEnum):
     """What an image is judged by."""
 
     EMBEDDING = "embedding"  # the paper's: squared distance to the mean of its class
-    ERROR = "error"  # where its noise is predicted worst
+    ERROR = "error"  # where the network is most wrong of it
 
 
 def _several(channels: tuple[int, ...]) -> tuple[int, ...]:
@@ -60,13 +68,13 @@ class LossWeights(Group):
 
 
 class ReplayParams(Group):
-    """What is generated of each class before."""
+    """What is shown again of each class before."""
 
-    per_class: Annotated[int, Field(ge=0, le=100_000)] = 100  # K; 0: nothing is replayed
+    kind: Shown = Shown.SAMPLES
+    per_class: Annotated[int, Field(ge=1, le=100_000)] = 100  # K
     gate: Annotated[float, Field(gt=0, le=1)] = 0.5  # τ_gen, the largest outlier probability; 1: no gate
     attempts: Annotated[int, Field(ge=1, le=100)] = 3  # candidates at most, in units of K
     steps: Annotated[int, Field(ge=1, le=1000)] = 20  # of DDIM
-    joint: bool = False  # the images of the classes before instead of samples of them: not continual
     follow: bool = True  # whether the means of the classes before move as their samples do; the paper's stay
 
 
@@ -86,9 +94,11 @@ class DiffContPrompts(Group):
     embedding: Annotated[int, Field(ge=1, le=1024)] = 64  # channels of the projector
     prediction: Prediction = Prediction.CLEAN
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-4
-    batch_size: Annotated[int, Field(ge=2, le=1024)] = 16
+    batch_size: Annotated[int, Field(ge=4, le=1024)] = (
+        16  # so that every half has an image that is told no class
+    )
     epochs: Annotated[int, Field(ge=1, le=100_000)] = (
-        30  # over its images, or as many as replay.per_class of them
+        30  # each over its images, or replay.per_class if that is more
     )
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99  # decay of the weights' average that is kept; 0: none
     gradient_checkpointing: bool = False  # a slower pass in less memory

@@ -12,12 +12,12 @@ from evernorm.calibration.evt import WeibullTail
 from evernorm.calibration.weibull import Calibration
 from evernorm.methods.diffcont.diffusion import embed, generator, sample
 from evernorm.methods.diffcont.network import Network
-from evernorm.types import Arrays, Doubles, Floats, Indices
+from evernorm.types import Arrays, Doubles, Floats, Images, Indices
 
 SHOWN = 16
-"""Accepted and rejected samples of each class that are kept for a picture."""
+"""Accepted and rejected samples of each class that are kept as pictures."""
 _AT_ONCE = 50  # candidates a batch
-_REPLAYED = ("replay.inputs", "replay.labels")
+_COLOURS = 3
 
 
 @dataclass(frozen=True)
@@ -61,39 +61,31 @@ class Replay:
     Attributes:
         inputs: float32 ``[m, C, H, W]``.
         labels: int64 ``[m]``, the class of each.
-        tried: int64 ``[T]``, candidates of each class.
-        accepted: int64 ``[T]``, those that passed the gate.
-        shown: float32 ``[T, 2, k, C, H, W]``, the accepted and the rejected that are looked at; zeros where there are
-            fewer.
+        report: How it went: ``replay.tried`` and ``replay.accepted``, int64 ``[T]``, candidates of each class and those
+            that passed the gate; ``replay.pictures``, uint8 ``[T, 2, k, H, W, 3]``, the first accepted and rejected
+            ones, white where there are fewer. Nothing where the images themselves are shown.
     """
 
     inputs: Floats
     labels: Indices
-    tried: Indices
-    accepted: Indices
-    shown: Floats
+    report: Arrays
 
     def arrays(self) -> Arrays:
         """By name."""
-        return {f"replay.{name}": value for name, value in vars(self).items()}
-
-    def report(self) -> Arrays:
-        """How it went, by name, without what is replayed."""
-        return {name: value for name, value in self.arrays().items() if name not in _REPLAYED}
+        return {"inputs": self.inputs, "labels": self.labels, **self.report}
 
     @classmethod
     def of(cls, arrays: Arrays) -> "Replay":
         """Undo `arrays`."""
-        return cls(
-            **{name.removeprefix("replay."): arrays[name] for name in arrays if name.startswith("replay.")}
-        )
+        report = {name: value for name, value in arrays.items() if name.startswith("replay.")}
+        return cls(arrays["inputs"], arrays["labels"], report)
 
 
 def generate(teacher: Network, gate: Gate, seed: int) -> Replay:
     """Sample K inputs of each class that the teacher knows, by DDIM, until so many passed the gate.
 
     No more than `attempts` · K candidates: where fewer passed, the least outlying of the rejected make up for them
-    (`Replay.accepted` tells how many there were).
+    (`Replay.report` tells how many there were).
 
     Args:
         teacher: The network after the class before.
@@ -101,7 +93,7 @@ def generate(teacher: Network, gate: Gate, seed: int) -> Replay:
         seed: Of the noise; that of the embeddings is the training's too.
     """
     own = teacher.params.replay
-    chosen, tried, accepted, shown = [], [], [], []
+    chosen, tried, accepted, shown = list[Floats](), list[int](), list[int](), list[Floats]()
     for place in range(teacher.classes):
         source = generator(seed, teacher.classes, place)
         made: list[Floats] = []
@@ -120,16 +112,20 @@ def generate(teacher: Network, gate: Gate, seed: int) -> Replay:
         chosen.append(inputs[order[: own.per_class]])
         tried.append(len(inputs))
         accepted.append(passed)
-        shown.append(np.stack([_first(inputs[within]), _first(inputs[~within])]))
+        shown += [inputs[within][:SHOWN], inputs[~within][:SHOWN]]
     labels = np.repeat(np.arange(teacher.classes), [len(each) for each in chosen])
-    return Replay(np.concatenate(chosen), labels, np.array(tried), np.array(accepted), np.stack(shown))
+    report: Arrays = {
+        "replay.tried": np.array(tried),
+        "replay.accepted": np.array(accepted),
+        "replay.pictures": pictures(shown),
+    }
+    return Replay(np.concatenate(chosen), labels, report)
 
 
 def remembered(inputs: Sequence[Floats]) -> Replay:
-    """All inputs of each class before, ``[n, C, H, W]`` each, as if they were samples that passed: joint training."""
-    counts = np.array([len(each) for each in inputs])
-    shown = np.stack([np.stack([_first(each), _first(each[:0])]) for each in inputs])
-    return Replay(np.concatenate(inputs), np.repeat(np.arange(len(inputs)), counts), counts, counts, shown)
+    """All inputs of each class before, ``[n, C, H, W]`` each, instead of samples: joint training."""
+    labels = np.repeat(np.arange(len(inputs)), [len(each) for each in inputs])
+    return Replay(np.concatenate(inputs), labels, {})
 
 
 def followed(means: Floats, replay: Replay, teacher: Network, student: Network, seed: int) -> Floats:
@@ -150,7 +146,30 @@ def squared_distances(embeddings: Floats, mean: Floats) -> Floats:
     return distances
 
 
-def _first(inputs: Floats) -> Floats:
-    padded = np.zeros((SHOWN, *inputs.shape[1:]), np.float32)
-    padded[: len(inputs)] = inputs[:SHOWN]
-    return padded
+def pictures(groups: Sequence[Floats]) -> Images:
+    """Inputs as small pictures: pixels as they are, features by their three principal components.
+
+    Args:
+        groups: 2 · T times at most k inputs ``[·, C, H, W]``.
+
+    Returns:
+        uint8 ``[T, 2, k, H, W, 3]``, white where a group has fewer.
+    """
+    values = [np.moveaxis(group, 1, -1).astype(np.float64) for group in groups]
+    height, width, channels = values[0].shape[1:]
+    if channels != _COLOURS:
+        values = _principal(values)
+    sheet = np.full((len(groups), SHOWN, height, width, _COLOURS), 255, np.uint8)
+    for place, group in enumerate(values):
+        sheet[place, : len(group)] = np.rint((np.clip(group, -1, 1) + 1) * 127.5)
+    return sheet.reshape(-1, 2, *sheet.shape[1:])
+
+
+def _principal(groups: Sequence[Doubles]) -> list[Doubles]:
+    """``[·, H, W, C]`` each in three principal components of them all; nearly all values lie in [−1, 1]."""
+    flat = np.concatenate([group.reshape(-1, group.shape[-1]) for group in groups])
+    mean = flat.mean(axis=0)
+    _, _, components = np.linalg.svd(np.cov((flat - mean).T))
+    axes = components[:_COLOURS].T
+    low, high = np.quantile((flat - mean) @ axes, [0.01, 0.99], axis=0)
+    return [((group - mean) @ axes - low) / (high - low + 1e-12) * 2 - 1 for group in groups]

@@ -14,6 +14,7 @@ from evernorm.methods.diffcont import losses
 from evernorm.methods.diffcont.diffusion import STEPS, generator, noisy, target
 from evernorm.methods.diffcont.network import NO_CLASS, Network
 from evernorm.methods.diffcont.replay import Replay
+from evernorm.repeatable import deterministic
 from evernorm.types import Arrays, Floats, Indices, Progress
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CLIP = 1.0  # largest norm of the gradient
-_WARM_UP = 100  # steps; Adam's first ones are of full length whatever the gradient, and would leave the teacher at once
+_WARM_UP = 100  # steps, at most half of all; Adam's first are of full length whatever the gradient, and would leave the teacher at once
 
 
 class Training:
@@ -83,6 +84,7 @@ class Training:
             for name, value in self.average.items():
                 self.values[name].copy_(value)
 
+    @deterministic()
     def run_epoch(self, epoch: int) -> None:
         """One pass over the images of the class, as many replayed ones beside them."""
         import torch
@@ -90,6 +92,7 @@ class Training:
         sums: dict[str, float] = {}
         batches = self._batches(epoch)
         source = generator(self.seed, self.student.classes, epoch)
+        warm_up = min(_WARM_UP, -(-self.params.epochs * len(batches) // 2))
         for place, batch in enumerate(batches):
             self.optimizer.zero_grad()
             device = self.student.device
@@ -103,7 +106,7 @@ class Training:
             norm = torch.nn.utils.clip_grad_norm_(self.values.values(), _CLIP)
             self._finite("gradient", norm, epoch)
             step = epoch * len(batches) + place
-            self.optimizer.param_groups[0]["lr"] = self.params.learning_rate * min(1, (step + 1) / _WARM_UP)
+            self.optimizer.param_groups[0]["lr"] = self.params.learning_rate * min(1, (step + 1) / warm_up)
             self.optimizer.step()
             self._follow(step)
         for name, total in sums.items():

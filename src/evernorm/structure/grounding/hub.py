@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from evernorm.params.groups import GroundingParams
 from evernorm.pretrained import from_transformers
+from evernorm.repeatable import deterministic
 from evernorm.structure.grounding.detector import Answer
 from evernorm.structure.grounding.inputs import caption_of, owners_of, pixels
 from evernorm.structure.grounding.sources import WAYS
-from evernorm.structure.repeatable import deterministic
 from evernorm.types import Image, Indices
 
 if TYPE_CHECKING:

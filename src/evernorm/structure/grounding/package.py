@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 from evernorm.errors import WeightsError
 from evernorm.params.groups import GroundingParams
 from evernorm.pretrained import read_tensors
+from evernorm.repeatable import deterministic
 from evernorm.structure.grounding.architecture import architecture_of
 from evernorm.structure.grounding.bridge import bridged, import_package, quiet
 from evernorm.structure.grounding.detector import Answer
 from evernorm.structure.grounding.inputs import caption_of, owners_of, pixels
 from evernorm.structure.grounding.sources import WAYS
-from evernorm.structure.repeatable import deterministic
 from evernorm.types import Image, Indices
 
 if TYPE_CHECKING:
