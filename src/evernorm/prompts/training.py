@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-_COMPARED, _SAMPLE = 32, 2048  # training images, and patches of them, that held-out patches are compared with
+COMPARED = 32
+"""Training images that held-out ones are compared with, to tell when to stop."""
+_SAMPLE = 2048  # patches of them
 _LEAST_HELD_OUT = 2
 
 
@@ -208,7 +210,7 @@ class _Training:
             if self.params.stopping is Stopping.LOSS:
                 losses = [_sum(self._terms(part)).item() * len(part) for part in held_out]
                 return sum(losses) / len(self.held_out)
-            images = np.random.default_rng([self.seed, 0]).permutation(self.train)[:_COMPARED]
+            images = np.random.default_rng([self.seed, 0]).permutation(self.train)[:COMPARED]
             seen = torch.cat([self._features(part).flatten(0, 1) for part in _parts(images, self.at_once)])
             seen = seen[np.random.default_rng([self.seed, 1]).permutation(len(seen))[:_SAMPLE]]
             nearest, spread = 0.0, 0.0
