@@ -43,6 +43,8 @@ FEWER = {
         "prompts.replay.per_class=4",
         "prompts.replay.steps=3",
     ),
+    "revdist": ("prompts.iterations=6", "prompts.batch_size=4"),
+    "recontrast": ("prompts.iterations=6", "prompts.batch_size=4"),
 }
 
 

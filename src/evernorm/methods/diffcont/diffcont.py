@@ -26,7 +26,6 @@ from evernorm.methods.ablation import Tables, Variant
 from evernorm.methods.detector import Detector, Found, Seen
 from evernorm.methods.diffcont import space
 from evernorm.methods.diffcont.diffusion import embed, embeddings_amid_training, errors
-from evernorm.methods.diffcont.discriminant import covariance, discriminate
 from evernorm.methods.diffcont.network import PREFIX, Network
 from evernorm.methods.diffcont.params import DiffContParams, Naming, Score, Shown, Space
 from evernorm.methods.diffcont.replay import (
@@ -38,6 +37,7 @@ from evernorm.methods.diffcont.replay import (
     squared_distances,
 )
 from evernorm.methods.diffcont.training import Training
+from evernorm.methods.discriminant import covariance, discriminate
 from evernorm.methods.learner import NOTHING, ClassState, Eye, Learner, StateKind, Traits
 from evernorm.methods.lesson import Lesson
 from evernorm.methods.registry import learner
@@ -222,7 +222,7 @@ class DiffCont(Learner):
             scores, scale = worst(places), np.array([1.0, 0.0])
         scaled = (places * scale[0] + scale[1]).astype(np.float32)
         moments = [np.array([each], np.float32) for each in (scaled.mean(), scaled.std())]
-        spread = covariance(embeddings, self.own.prompts.embedding)
+        spread = covariance(pooled(embeddings, self.own.prompts.embedding))
         entry = {"mean": mean, "covariance": spread, "map_scale": scale, "left_out": left_out}
         return entry, Evidence(scores[None].astype(np.float32), None, *moments)
 
@@ -364,7 +364,10 @@ class DiffContDetector(Detector):
         import torch
 
         if self.learner.own.evaluate.routing is Naming.LDA:
-            return discriminate(embedded.cpu().numpy(), self.means, self.covariance)
+            described, means = (
+                pooled(each, len(self.covariance)) for each in (embedded.cpu().numpy(), self.means)
+            )
+            return discriminate(described, means, self.covariance)
         with torch.inference_mode():
             place: Indices = self.network.classify(embedded).argmax(dim=1).cpu().numpy()
         return place
@@ -372,6 +375,12 @@ class DiffContDetector(Detector):
     def _draw(self, patches: Floats, shape: tuple[int, int]) -> Floats:
         side = self.learner.own.prompts.side
         return anomaly_map(patches, (side, side), self.learner.params.features.image_size, shape)
+
+
+def pooled(embeddings: Floats, channels: int) -> Doubles:
+    """Embeddings ``[n, channels · places]`` averaged over their places ``[n, channels]``: few images tell their covariance."""
+    mean: Doubles = embeddings.reshape(len(embeddings), channels, -1).mean(axis=2, dtype=np.float64)
+    return mean
 
 
 def worst(places: Floats) -> Floats:

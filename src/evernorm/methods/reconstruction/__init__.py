@@ -1,0 +1,1 @@
+"""Methods that reconstruct features (CADA's base methods)."""

@@ -1,0 +1,216 @@
+"""What methods that reconstruct features share: how they go from class to class, what is kept, what scores mean.
+
+The encoder is frozen, so how its features are pooled names the class of an image however the network goes on learning
+(`methods.discriminant`). The network's scores of a class do not stay: where images of it are at hand that were never
+trained on, their scores tell by which factor those of the class have grown since they were calibrated.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from evernorm.calibration.evidence import Evidence
+from evernorm.calibration.weibull import MIN_IMAGES, Calibration
+from evernorm.data.experience import Experience
+from evernorm.errors import FitError
+from evernorm.features.extract import collect
+from evernorm.methods.discriminant import covariance
+from evernorm.methods.learner import NOTHING, ClassState, Eye, Learner, StateKind, Traits
+from evernorm.methods.lesson import Lesson
+from evernorm.methods.reconstruction.detector import ReconstructionDetector
+from evernorm.methods.reconstruction.kept import Kept
+from evernorm.reconstruction.network import PREFIX, Reconstructor
+from evernorm.reconstruction.params import Continual, ReconstructionParams
+from evernorm.reconstruction.training import Material, Training
+from evernorm.types import Arrays, Floats, Image, Indices, Progress, Read
+
+POOLED = "pooled"
+_FEWEST = 2  # images that are trained on
+
+
+class ReconstructionLearner(Learner):
+    """A network behind a frozen encoder that learns to give back what normal images look like there."""
+
+    traits = Traits(state=StateKind.CHAINED, trained=True)
+
+    @property
+    def own(self) -> ReconstructionParams:
+        """The method's group of parameters."""
+        return self.params.own(ReconstructionParams)
+
+    @property
+    def looks_back(self) -> bool:
+        """In joint training alone."""
+        return self.own.prompts.continual is Continual.JOINT
+
+    @abstractmethod
+    def network(self) -> Reconstructor:
+        """An untrained network."""
+
+    @abstractmethod
+    def look(self, images: Sequence[Image]) -> Mapping[str, Floats]:
+        """What the network takes of images, by name ``[n, …]``, and what tells their class as `POOLED` ``[n, d]``."""
+
+    def network_of(self, arrays: Arrays) -> Reconstructor:
+        """A trained one.
+
+        Raises:
+            StateError: It has other sizes.
+        """
+        network = self.network()
+        network.load(arrays)
+        network.parts.eval().requires_grad_(False)
+        return network
+
+    def eye(self, trained: Arrays) -> Eye:
+        """What the encoder sees, whatever the class."""
+        return self.look
+
+    @cached_property
+    def levels(self) -> list[tuple[int, int, int]]:
+        """Channels, rows and columns of the encoder's levels, shallowest first."""
+        import torch
+
+        size = self.backbone.preprocess.size
+        with torch.inference_mode():
+            levels = self.backbone.levels(torch.zeros(1, 3, size, size, device=self.backbone.device))
+        return [(level.shape[1], level.shape[2], level.shape[3]) for level in levels]
+
+    # -- learning ----------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        lesson: Lesson,
+        before: Arrays = NOTHING,
+        *,
+        checkpoint: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Arrays:
+        """Train the network on the class and on what is shown of those before.
+
+        Memory: what the network takes of the images of the class, and of the buffer or, jointly, of all classes.
+        """
+        own, network = self.own.prompts, self.network()
+        goes_on = own.continual in {Continual.FINETUNE, Continual.BUFFER}
+        if before and goes_on:
+            network.load(before)
+        shown = [self._seen(each, self.split(len(each))[0]) for each in (*lesson.earlier, lesson.experience)]
+        kept = None
+        if before and own.continual is Continual.BUFFER:
+            images = Kept.of(before).rehearsed
+            kept = _inputs(self._see(lambda number: images[number], len(images)))
+        fresh = {name: np.concatenate([each[name] for each in shown]) for name in shown[0]}
+        known = len(before["means"]) if before else 0
+        material = Material(_inputs(fresh), kept, own.iterations * len(shown), (self.params.seed, known))
+        training = Training(network, material, own)
+        training.run(checkpoint, progress)
+        curve = {"history.loss": np.array(training.losses), "history.held_out": np.empty(0)}
+        return {**network.arrays(), **curve, "history.kept": np.array([len(training.losses)])}
+
+    def remember(
+        self, lesson: Lesson, trained: Arrays, before: Arrays = NOTHING, *, progress: Progress | None = None
+    ) -> tuple[Arrays, Evidence]:
+        """What names the class, how its held-out images score, and how the scores of the classes before have grown."""
+        network, images = self.network_of(trained), lesson.experience
+        learned, held_out = self.split(len(images))
+        seen = self._see(images.read, len(images), progress)
+        errors = network.errors(_inputs(some(seen, held_out)))
+        scores = highest(errors, self.own.knowledge.top)
+        pooled = seen[POOLED]
+        own, resize = self.own.prompts, self.backbone.preprocess.resize
+        kept = (
+            Kept.chosen(images, learned, held_out, scores, own.buffer, resize)
+            if own.continual is Continual.BUFFER
+            else Kept.scored(scores)
+        )
+        drift = self._drift(network, lesson, before)
+        entry = {
+            "mean": pooled.mean(axis=0),
+            "covariance": covariance(pooled),
+            "drift": drift,
+            **kept.arrays(),
+        }
+        moments = [np.array([each], np.float32) for each in (errors.mean(), errors.std())]
+        return entry, Evidence(scores[None], None, *moments)
+
+    def _drift(self, network: Reconstructor, lesson: Lesson, before: Arrays) -> Floats:
+        """By which factor the scores of each class have grown since it was calibrated, float32 ``[T]``; 1 of this one."""
+        continual = self.own.prompts.continual
+        factors = np.ones(len(before["means"]) + 1 if before else 1, np.float32)
+        if not before or continual not in {Continual.BUFFER, Continual.JOINT}:
+            return factors
+        kept = Kept.of(before)
+        for place, then in enumerate(kept.scores_by_class()):
+            if continual is Continual.JOINT:
+                earlier = lesson.earlier[place]
+                seen = self._seen(earlier, self.split(len(earlier))[1])
+            else:
+                images = kept.judged_of(place)
+                seen = self._see(lambda number, images=images: images[number], len(images))  # type: ignore[misc]
+            now = highest(network.errors(_inputs(seen)), self.own.knowledge.top)
+            factors[place] = now.mean() / then.mean()
+        return factors
+
+    def carry(self, before: Arrays, trained: Arrays, entry: Arrays, calibration: Calibration) -> Arrays:
+        """The network, what names the classes, the drift of their scores, and the images that are kept."""
+        own, mean, spread = self.own.prompts, entry["mean"][None], entry["covariance"]
+        kept = Kept.of(entry)
+        if before:
+            known = len(before["means"]) + 1
+            spread = (before["covariance"] * (known - 1) + spread) / np.float32(known)
+            mean = np.concatenate([before["means"], mean])
+            kept = Kept.of(before).followed_by(kept, own.buffer)
+        network = {name: trained[name] for name in trained if name.startswith(PREFIX)}
+        return {
+            **({} if own.continual is Continual.SEPARATE else network),
+            "means": mean,
+            "covariance": spread,
+            "drift": entry["drift"],
+            **kept.arrays(),
+        }
+
+    def assemble(self, states: Sequence[ClassState]) -> ReconstructionDetector:
+        """The detector of these classes."""
+        return ReconstructionDetector(self, states)
+
+    # -- images ------------------------------------------------------------------------------------------
+
+    def split(self, count: int) -> tuple[Indices, Indices]:
+        """Which of a class's images are trained on, and which only tell what scores mean.
+
+        Raises:
+            FitError: There are too few.
+        """
+        held_out = max(MIN_IMAGES, round(self.own.prompts.held_out * count))
+        if count - held_out < _FEWEST:
+            raise FitError(
+                f"{count} training images are too few: {held_out} tell what scores mean, and {_FEWEST} at least are "
+                "trained on; add normal images"
+            )
+        shuffled = np.random.default_rng([self.params.seed, count]).permutation(count)
+        return np.sort(shuffled[held_out:]), np.sort(shuffled[:held_out])
+
+    def _seen(self, images: Experience, chosen: Indices) -> Arrays:
+        return self._see(lambda number: images.read(int(chosen[number])), len(chosen))
+
+    def _see(self, read: Read, count: int, progress: Progress | None = None) -> Arrays:
+        return collect(self.look, read, count, self.params.features.batch_size, progress=progress)
+
+
+def _inputs(seen: Arrays) -> Arrays:
+    return {name: array for name, array in seen.items() if name != POOLED}
+
+
+def some(seen: Arrays, chosen: Indices) -> Arrays:
+    """Some of the images of arrays ``[n, …]``."""
+    return {name: array[chosen] for name, array in seen.items()}
+
+
+def highest(errors: Floats, share: float) -> Floats:
+    """The mean of the highest share of the places ``[n, P]``: float32 ``[n]`` (CADA section 3.1)."""
+    count = max(1, round(share * errors.shape[1]))
+    mean: Floats = np.partition(errors, -count, axis=1)[:, -count:].mean(axis=1)
+    return mean

@@ -1,0 +1,1 @@
+"""Networks that learn to reconstruct the features of normal images (CADA's base methods)."""
