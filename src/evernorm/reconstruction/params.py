@@ -18,12 +18,12 @@ class Continual(StrEnum):
 
 
 class ReconstructionPrompts(Group):
-    """The training. The values are CADA's for RevDist (section 4.2), iterations by class."""
+    """The training. The values are CADA's (section 4.2), but for how long it takes."""
 
     continual: Continual = Continual.BUFFER
     buffer: Annotated[int, Field(ge=1, le=1_000_000)] = 100  # images that are kept in all (UCAD: 100)
     iterations: Annotated[int, Field(ge=1, le=1_000_000)] = (
-        700  # steps a class; the paper: 5,000 for 15 or 12
+        200  # a class; the paper: 5,000 for all of 15 or 12
     )
     batch_size: Annotated[int, Field(ge=2, le=1024)] = 16
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from evernorm.methods.diffcont.diffcont import pooled
 from evernorm.methods.diffcont.diffusion import embed
-from evernorm.methods.diffcont.discriminant import covariance, discriminate
+from evernorm.methods.discriminant import covariance, discriminate
 from evernorm.methods.lesson import Lesson
 from tests.unit.diffcont.conftest import Pictures
 
@@ -28,7 +29,7 @@ def test_the_covariance_is_the_mean_over_the_classes(learner_with):
     np.testing.assert_allclose(expected, states[-1].carry["covariance"], rtol=1e-5)
     network = learner.detector_of(states).network
     embeddings = embed(network, torch.from_numpy(learner.inputs_of(Lesson(Pictures(2)))), 0).numpy()
-    np.testing.assert_allclose(covariance(embeddings, 4), states[-1].entry["covariance"], rtol=1e-5)
+    np.testing.assert_allclose(covariance(pooled(embeddings, 4)), states[-1].entry["covariance"], rtol=1e-5)
 
 
 def test_head_or_discriminants_name_the_class(learner_with):
@@ -42,7 +43,7 @@ def test_head_or_discriminants_name_the_class(learner_with):
     logits = by_head.network.classify(embedded).numpy()
     np.testing.assert_array_equal(logits.argmax(axis=1), by_head.find(seen, None, {}).place)
     means, shared = states[-1].carry["means"], states[-1].carry["covariance"]
-    nearest = discriminate(embedded.numpy(), means, shared)
+    nearest = discriminate(pooled(embedded.numpy(), 4), pooled(means, 4), shared)
     np.testing.assert_array_equal(nearest, by_mean.find(seen, None, {}).place)
     # A head that prefers the first class names it always; the means know nothing of that.
     bias = states[-1].carry["network.head.bias"]

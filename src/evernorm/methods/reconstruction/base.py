@@ -94,10 +94,11 @@ class ReconstructionLearner(Learner):
         Memory: what the network takes of the images of the class, and of the buffer or, jointly, of all classes.
         """
         own, network = self.own.prompts, self.network()
+        earlier = lesson.earlier if self.looks_back else ()
         goes_on = own.continual in {Continual.FINETUNE, Continual.BUFFER}
         if before and goes_on:
             network.load(before)
-        shown = [self._seen(each, self.split(len(each))[0]) for each in (*lesson.earlier, lesson.experience)]
+        shown = [self._seen(each, self.split(len(each))[0]) for each in (*earlier, lesson.experience)]
         kept = None
         if before and own.continual is Continual.BUFFER:
             images = Kept.of(before).rehearsed
