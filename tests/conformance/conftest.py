@@ -44,6 +44,13 @@ FEWER = {
         "prompts.replay.steps=3",
     ),
     "revdist": ("prompts.iterations=6", "prompts.batch_size=4"),
+    "uniad": (
+        "prompts.iterations=6",
+        "prompts.batch_size=4",
+        "prompts.sizes.width=16",
+        "prompts.sizes.heads=2",
+        "prompts.sizes.layers=1",
+    ),
     "recontrast": ("prompts.iterations=6", "prompts.batch_size=4"),
 }
 

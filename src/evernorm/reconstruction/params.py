@@ -1,11 +1,14 @@
 """How networks that reconstruct features are trained, class after class."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from evernorm.params.groups import Group, MethodParams
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+Decay = Annotated[float, Field(ge=0, le=1)]
 
 
 class Continual(StrEnum):
@@ -26,9 +29,28 @@ class ReconstructionPrompts(Group):
         200  # a class; the paper: 5,000 for all of 15 or 12
     )
     batch_size: Annotated[int, Field(ge=2, le=1024)] = 16
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-5
+    learning_rate: Rate = 2e-3
+    weight_decay: Decay = 1e-5
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of the images that only tell what scores mean
+
+
+class UniAdSizes(Group):
+    """Of UniAD's transformer, and how its input is disturbed."""
+
+    width: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = 256
+    heads: Annotated[int, Field(ge=1, le=64)] = 8
+    layers: Annotated[int, Field(ge=1, le=32)] = 4  # of the encoder, and as many of the decoder
+    neighbourhood: Annotated[int, Field(ge=1, le=31)] = 7  # side of the square that no place may look at
+    jitter: Annotated[float, Field(ge=0, le=1000)] = (
+        20.0  # of the features, in units of their length a channel
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _divided(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        return self
 
 
 class ReconstructionKnowledge(Group):

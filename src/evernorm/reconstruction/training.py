@@ -81,7 +81,11 @@ class Training:
         for step in steps:
             self.network.parts.train()
             self.optimizer.zero_grad()
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with (
+                torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+                torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
+            ):
+                torch.manual_seed(int(self._rng(step).integers(2**31)))  # of what the loss draws
                 loss = self.network.loss(self._batch(int(step)), float(step) / self.material.steps)
             cure = f"lower the prompts' learning_rate ({self.params.learning_rate:g})"
             total += checkpoints.finite("loss", loss, len(self.losses), cure)
@@ -93,7 +97,7 @@ class Training:
         """Images drawn anew at each step: where any are kept, half of them are."""
         import torch
 
-        rng = np.random.default_rng([*self.material.seeds, step])
+        rng = self._rng(step)
         groups = [self.material.fresh] + ([self.material.kept] if self.material.kept else [])
         parts = []
         for group in groups:
@@ -102,6 +106,9 @@ class Training:
             chosen = rng.choice(count, max(2, wanted), replace=count < max(2, wanted))
             parts.append(self.network.on_device(group, np.sort(chosen)))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _rng(self, step: int) -> np.random.Generator:
+        return np.random.default_rng([*self.material.seeds, step])
 
     def _restore(self, folder: Path) -> None:
         import torch

@@ -79,6 +79,11 @@ class ReconstructionLearner(Learner):
             levels = self.backbone.levels(torch.zeros(1, 3, size, size, device=self.backbone.device))
         return [(level.shape[1], level.shape[2], level.shape[3]) for level in levels]
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the places that are judged: those of the shallowest level."""
+        return self.levels[0][1:]
+
     # -- learning ----------------------------------------------------------------------------------------
 
     def train(

@@ -93,7 +93,7 @@ class ReconstructionDetector(Detector):
     def _errors(self, inputs: Arrays, place: Indices) -> Floats:
         if not self._separate:
             return self.networks[0].errors(inputs)
-        rows, columns = self.learner.levels[0][1:]
+        rows, columns = self.learner.grid
         errors = np.empty((len(place), rows * columns), np.float32)
         for each in np.unique(place):
             of = place == each
@@ -101,8 +101,7 @@ class ReconstructionDetector(Detector):
         return errors
 
     def _draw(self, patches: Floats, shape: tuple[int, int]) -> Floats:
-        rows, columns = self.learner.levels[0][1:]
-        return anomaly_map(patches, (rows, columns), self.learner.backbone.preprocess.size, shape)
+        return anomaly_map(patches, self.learner.grid, self.learner.backbone.preprocess.size, shape)
 
 
 def _network(arrays: Arrays) -> Arrays:

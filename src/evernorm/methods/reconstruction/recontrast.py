@@ -1,22 +1,20 @@
 """ReContrast: contrastive reconstruction with a second encoder that adapts (Guo et al., NeurIPS 2023)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
 from evernorm.methods.reconstruction.base import POOLED, ReconstructionLearner
 from evernorm.methods.registry import learner
 from evernorm.reconstruction.network import Reconstructor
-from evernorm.reconstruction.params import ReconstructionParams, ReconstructionPrompts
+from evernorm.reconstruction.params import Rate, ReconstructionParams, ReconstructionPrompts
 from evernorm.types import Floats, Image
 
 
 class ReContrastPrompts(ReconstructionPrompts):
     """And how fast the second encoder adapts."""
 
-    encoder_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    encoder_learning_rate: Rate = 1e-5
 
 
 class ReContrastParams(ReconstructionParams):

@@ -1,0 +1,22 @@
+"""Networks behind one frozen encoder: they take its levels as they are."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from evernorm.methods.reconstruction.base import POOLED, ReconstructionLearner
+from evernorm.types import Floats, Image
+
+
+class LevelsLearner(ReconstructionLearner):
+    """Looks at an image once."""
+
+    def look(self, images: Sequence[Image]) -> Mapping[str, Floats]:
+        """The levels, and their means over the places."""
+        import torch
+
+        with torch.inference_mode(), self.backbone.half():
+            levels = self.backbone.levels(self.backbone.inputs(images))
+        arrays = {f"level{place}": level.float().cpu().numpy() for place, level in enumerate(levels)}
+        pooled = np.concatenate([array.mean(axis=(2, 3)) for array in arrays.values()], axis=1)
+        return {**arrays, POOLED: pooled}
