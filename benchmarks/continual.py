@@ -1,12 +1,9 @@
-"""What DiffCont learns, forgets and costs, in memory: each class as it was new and after the last, beside what is trivial.
+"""What a method with gradients learns, forgets and costs, in memory: each class as it was new and after the last.
 
-Ends with the forgetting, the routing, and the costs: seconds a class, seconds an accepted sample, and an image's time
-as a multiple of the backbone's pass. Variants:
+Beside it what is trivial; it ends with forgetting, routing, one threshold for all without and with alignment, seconds a class
+and an image's time as a multiple of the backbone's pass. Variants are those of VARIANTS below, all without --variants.
 
-    gated     replay, screened                none      no replay: fine-tuning
-    ungated   the first samples drawn         joint     the images of the classes before instead of samples of them
-
-    python benchmarks/diffcont.py --data FOLDER [--classes a,b] [--variants gated,none] [--set ...]
+    python benchmarks/continual.py --method diffcont --data FOLDER [--classes a,b] [--variants gated,none] [--set ...]
 """
 
 import argparse
@@ -24,21 +21,37 @@ from evernorm.data.validate import validate
 from evernorm.evaluation.judge import Outcome, TestClass, judge
 from evernorm.evaluation.report import report
 from evernorm.features.backbone import build_backbone
+from evernorm.features.extract import collect
 from evernorm.methods.detector import Detector, Seen
-from evernorm.methods.diffcont import diffcont as method
-from evernorm.methods.diffcont import replay
-from evernorm.methods.learner import NOTHING, ClassState
+from evernorm.methods.diffcont import diffcont, replay
+from evernorm.methods.learner import NOTHING, ClassState, Learner
 from evernorm.methods.lesson import Lesson
+from evernorm.methods.registry import learner_of
 from evernorm.metrics.continual import chaudhry
-from evernorm.metrics.image import average_precision, f1_max, prevalence, trivial_f1
+from evernorm.metrics.image import auroc, average_precision, f1_max, prevalence, trivial_f1
 from evernorm.params.file import override, parse_params
 from evernorm.params.model import default_params
+from evernorm.types import Arrays, Floats
 
+RECONSTRUCTION = {
+    name: f"prompts.continual={kind}"
+    for name, kind in {
+        "buffer": "buffer",
+        "finetune": "finetune",
+        "separate": "separate",
+        "unified": "joint",  # trained once, for all classes
+    }.items()
+}
 VARIANTS = {
-    "gated": (),
-    "ungated": ("diffcont.prompts.replay.gate=1",),
-    "none": ("diffcont.prompts.replay.kind=none",),
-    "joint": ("diffcont.prompts.replay.kind=images",),
+    "diffcont": {
+        "gated": "prompts.replay.kind=samples",
+        "ungated": "prompts.replay.gate=1",  # the first samples drawn
+        "none": "prompts.replay.kind=none",  # fine-tuning
+        "joint": "prompts.replay.kind=images",  # the images of the classes before instead of samples of them
+    },
+    "revdist": RECONSTRUCTION,
+    "recontrast": RECONSTRUCTION,
+    "uniad": RECONSTRUCTION,
 }
 
 
@@ -53,7 +66,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="a folder of classes")
     parser.add_argument("--classes", help="a,b,c; all without it")
-    parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--method", choices=VARIANTS, default="diffcont")
+    parser.add_argument("--variants", help="a,b; all without it")
     parser.add_argument("--set", action="append", default=[], dest="settings", help="a parameter, key=value")
     options = parser.parse_args()
     names = options.classes.split(",") if options.classes else sorted(read_classes(options.data))
@@ -61,14 +75,15 @@ def main() -> None:
     trains = [Decoded.of(manifests[name], options.data / name) for name in names]
     lessons = [Lesson(train, earlier=tuple(trains[:place])) for place, train in enumerate(trains)]
     views = [TestView.of(manifests[name], options.data / name) for name in names]
-    for variant in options.variants.split(","):
-        settings = ["method=diffcont", *options.settings, *VARIANTS[variant]]
+    variants = VARIANTS[options.method]
+    for variant in options.variants.split(",") if options.variants else variants:
+        settings = [f"method={options.method}", *options.settings, f"{options.method}.{variants[variant]}"]
         params = parse_params(override(default_params().model_dump(mode="json"), settings))
         print(f"\n{variant}: {' '.join(settings)}", flush=True)
-        stream(method.DiffCont(params), lessons, views)
+        stream(learner_of(params), lessons, views, variant == "unified")
 
 
-def stream(learner: method.DiffCont, lessons: Sequence[Lesson], views: Sequence[TestView]) -> None:
+def stream(learner: Learner, lessons: Sequence[Lesson], views: Sequence[TestView], unified: bool) -> None:
     """Learn the classes one after another, judge all that are known after each, and print what came of it."""
     params = learner.params
     made: list[float] = []
@@ -76,10 +91,14 @@ def stream(learner: method.DiffCont, lessons: Sequence[Lesson], views: Sequence[
     tests = [TestClass(view, seen_once(learner, view)) for view in views]
     states: list[ClassState] = []
     rows: list[list[float | None]] = []
+    started = time.perf_counter()
+    trained = learner.train(lessons[-1]) if unified else None
     for number, lesson in enumerate(lessons, 1):
-        started = time.perf_counter()
-        states.append(learner.learn(lesson, states[-1].carry if states else NOTHING))
+        before = states[-1].carry if states else NOTHING
+        states.append(learned(learner, lesson, before, trained))
         seconds = time.perf_counter() - started
+        if unified and number < len(lessons):
+            continue
         detector = learner.detector_of(states)
         outcomes, pixels = judge(detector, tests[:number], params.evaluate.aupro_fpr_limit)
         found = report(detector, outcomes, pixels)
@@ -89,7 +108,12 @@ def stream(learner: method.DiffCont, lessons: Sequence[Lesson], views: Sequence[
             f"{accepted(states[-1])}",
             flush=True,
         )
+        started = time.perf_counter()
+    if unified:
+        rows = [rows[-1][: number + 1] for number in range(len(lessons))]
     table(rows, outcomes, found)
+    raw, labels = unaligned(detector, tests), np.concatenate([each.labels for each in outcomes])
+    print(f"  one threshold for all without alignment {auroc(labels, raw):.3f}")
     passed = sum(int(state.trained.get("replay.accepted", np.zeros(1)).sum()) for state in states)
     if made:
         print(f"  {sum(made):.0f} s for samples, {sum(made) / max(1, passed):.2f} s an accepted one")
@@ -101,6 +125,23 @@ def stream(learner: method.DiffCont, lessons: Sequence[Lesson], views: Sequence[
     seconds = best(lambda: [detector.judge(detector.see([image])) for image in images])
     floor = best(lambda: [backbone.features([image]) for image in images])
     print(f"  {seconds / 16 * 1e3:.1f} ms an image alone, {seconds / floor:.2f} x the backbone's pass")
+
+
+def learned(learner: Learner, lesson: Lesson, before: Arrays, trained: Arrays | None) -> ClassState:
+    """The state after a class; with what was trained for all classes at once, where that is given."""
+    if trained is None:
+        return learner.learn(lesson, before)
+    entry, evidence = learner.remember(lesson, trained, before)
+    calibration = learner.calibrate(evidence)
+    carry = learner.carry(before, trained, entry, calibration)
+    return ClassState(lesson.name, calibration, entry, trained, carry, learner.weights)
+
+
+def unaligned(detector: Detector, tests: Sequence[TestClass]) -> Floats:
+    """The method's own scores of all test images, not divided by what they have grown."""
+    found = [detector.judge(each.see(np.arange(len(each.view)))) for each in tests]
+    drift = detector.states[-1].carry.get("drift", np.ones(len(tests)))
+    return np.concatenate([each.raw * drift[each.place] for each in found])
 
 
 def table(rows: Sequence[Sequence[float | None]], outcomes: Sequence[Outcome], found: dict[str, Any]) -> None:
@@ -134,13 +175,13 @@ def watched(made: list[float]) -> None:
         made.append(time.perf_counter() - started)
         return result
 
-    method.generate = timed
+    diffcont.generate = timed
 
 
-def seen_once(learner: method.DiffCont, view: TestView) -> Any:
-    """What is diffused of test images, computed once."""
-    detector: Detector = method.DiffContDetector(learner, [])
-    arrays = detector.see([view.read(place) for place in range(len(view))]).arrays
+def seen_once(learner: Learner, view: TestView) -> Any:
+    """What test images are seen as, computed once."""
+    eye, size = learner.eye(NOTHING), learner.params.features.batch_size
+    arrays = collect(eye, view.read, len(view), size)
     return lambda numbers: Seen(arrays).some(numbers)
 
 
