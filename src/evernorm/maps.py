@@ -30,6 +30,13 @@ def anomaly_map(patches: Floats, grid: tuple[int, int], input_size: int, shape: 
     return smooth
 
 
+def highest(places: Floats, share: float) -> Floats:
+    """The mean of the highest share of the places ``[n, P]``, of one at least: float32 ``[n]`` (CADA section 3.1)."""
+    count = max(1, round(share * places.shape[1]))
+    mean: Floats = np.partition(places, -count, axis=1)[:, -count:].mean(axis=1)
+    return mean
+
+
 def region_of(spots: Floats, threshold: float) -> tuple[int, int, int, int] | None:
     """Where the defect is: the box of the connected pixels above a threshold that hold the map's highest.
 

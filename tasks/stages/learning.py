@@ -65,9 +65,9 @@ def save_carry(name: str, learner: Learner, arrays: Arrays, params: Params, path
 
 
 def trained_of(name: str, paths: Paths) -> Arrays:
-    """What was trained for a class; nothing where a record says so."""
+    """What was trained for a class, read when it is needed; nothing where a record says so."""
     stored = paths.bank(name, "prompts") / "trained.safetensors"
-    return dict(StoredArrays(stored)) if stored.is_file() else {}
+    return StoredArrays(stored) if stored.is_file() else {}
 
 
 def record_lineage(

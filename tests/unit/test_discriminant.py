@@ -5,7 +5,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from evernorm.methods.diffcont.diffcont import pooled
-from evernorm.methods.discriminant import covariance, discriminate
+from evernorm.methods.discriminant import Discriminants, covariance
 
 
 def test_an_embedding_is_averaged_over_its_places():
@@ -34,7 +34,7 @@ def test_classes_are_told_apart_as_scikit_learn_tells_them():
     reference.coef_ = means @ inverse
     reference.intercept_ = -0.5 * np.einsum("td,dc,tc->t", means, inverse, means)
     seen = rng.normal(size=(200, 12)).astype(np.float32) @ mixing.astype(np.float32) * 2
-    found = discriminate(seen, means, shared)
+    found = Discriminants(means, shared).nearest(seen)
     np.testing.assert_array_equal(reference.predict(seen), found)
     assert {0, 1, 2} == set(found)
 
@@ -46,6 +46,6 @@ def test_an_answer_depends_on_no_other_embedding(count):
     means = rng.normal(size=(2, 4)).astype(np.float32)
     spread = covariance(rng.normal(size=(9, 4)).astype(np.float32))
     border = (means[0] + means[1]) / 2 + 1e-7 * rng.normal(size=(20, 4)).astype(np.float32)
-    whole = discriminate(border, means, spread)
-    parts = [discriminate(border[i : i + count], means, spread) for i in range(0, 20, count)]
+    whole = Discriminants(means, spread).nearest(border)
+    parts = [Discriminants(means, spread).nearest(border[i : i + count]) for i in range(0, 20, count)]
     np.testing.assert_array_equal(whole, np.concatenate(parts))

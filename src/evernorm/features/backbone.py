@@ -13,6 +13,7 @@ from evernorm.errors import ParamsError, StateError
 from evernorm.features.preprocess import Preprocess
 from evernorm.features.weights import RANDOM, load_weights
 from evernorm.params.groups import Device, FeatureParams
+from evernorm.repeatable import prepare
 
 if TYPE_CHECKING:
     import torch
@@ -230,7 +231,10 @@ def choose_device(device: Device) -> "torch.device":
 
     if device is Device.CUDA and not torch.cuda.is_available():
         raise ParamsError("features.device is cuda, but torch sees no CUDA device; use auto or cpu")
-    return torch.device("cuda" if device is not Device.CPU and torch.cuda.is_available() else "cpu")
+    if device is Device.CPU or not torch.cuda.is_available():
+        return torch.device("cpu")
+    prepare()
+    return torch.device("cuda")
 
 
 def default_layers(network: "nn.Module") -> tuple[int, ...]:

@@ -19,22 +19,24 @@ def covariance(descriptions: Floats | Doubles) -> Floats:
     return spread
 
 
-def discriminate(descriptions: Floats | Doubles, means: Floats | Doubles, shared: Floats) -> Indices:
-    """The class of each description: that of the nearest mean, in Mahalanobis's distance.
+class Discriminants:
+    """What tells classes apart; the covariance is inverted once, d² numbers in float64.
 
     Args:
-        descriptions: ``[n, d]``.
         means: Of the classes, ``[T, d]``.
         shared: `covariance`, the mean over the classes.
-
-    Returns:
-        int64 ``[n]``.
     """
-    spread, columns = shared.astype(np.float64), len(shared)
-    level = np.trace(spread) / columns + 1e-12
-    inverse = np.linalg.inv(spread + _SHRINKAGE * level * np.eye(columns))
-    differences = descriptions.astype(np.float64)[:, None] - means.astype(np.float64)[None]
-    # One image after another: a product over all of them would round by how many there are.
-    distances = np.stack([np.einsum("tc,cd,td->t", each, inverse, each) for each in differences])
-    nearest: Indices = distances.argmin(axis=1)
-    return nearest
+
+    def __init__(self, means: Floats | Doubles, shared: Floats) -> None:
+        spread, columns = shared.astype(np.float64), len(shared)
+        level = np.trace(spread) / columns + 1e-12
+        self._means = means.astype(np.float64)
+        self._inverse = np.linalg.inv(spread + _SHRINKAGE * level * np.eye(columns))
+
+    def nearest(self, descriptions: Floats | Doubles) -> Indices:
+        """The class of each description ``[n, d]``, int64 ``[n]``: that of the nearest mean, in Mahalanobis's distance."""
+        differences = descriptions.astype(np.float64)[:, None] - self._means[None]
+        # One image after another: a product over all of them would round by how many there are.
+        distances = np.stack([np.einsum("td,td->t", each @ self._inverse, each) for each in differences])
+        nearest: Indices = distances.argmin(axis=1)
+        return nearest

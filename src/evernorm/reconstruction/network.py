@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evernorm.errors import StateError
+from evernorm.repeatable import fixed_kernels
 from evernorm.types import Arrays, Floats
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Reconstructor(ABC):
 
     @abstractmethod
     def distances(self, inputs: "Mapping[str, Tensor]") -> "Tensor":
-        """How badly each place is reconstructed, ``[n, P]``, row by row at the shallowest level."""
+        """How badly each place is reconstructed, ``[n, P]``, row by row."""
 
     def rates(self, learning_rate: float) -> list[dict[str, Any]]:
         """What is trained, by learning rate: torch's parameter groups."""
@@ -60,7 +61,7 @@ class Reconstructor(ABC):
 
         count, found = len(next(iter(inputs.values()))), []
         self.parts.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), fixed_kernels():
             for start in range(0, count, _AT_ONCE):
                 part = slice(start, start + _AT_ONCE)
                 found.append(self.distances(self.on_device(inputs, part)).cpu().numpy())

@@ -21,17 +21,23 @@ class Continual(StrEnum):
 
 
 class ReconstructionPrompts(Group):
-    """The training. The values are CADA's (section 4.2), but for how long it takes."""
+    """The training. The values are CADA's (section 4.2), but for how long it takes and for UniAD's batches of 64."""
 
     continual: Continual = Continual.BUFFER
-    buffer: Annotated[int, Field(ge=1, le=1_000_000)] = 100  # images that are kept in all (UCAD: 100)
+    buffer: Annotated[int, Field(ge=1, le=1_000_000)] = (
+        100  # images kept in all (UCAD: 100), two a class at least
+    )
     iterations: Annotated[int, Field(ge=1, le=1_000_000)] = (
         200  # a class; the paper: 5,000 for all of 15 or 12
     )
-    batch_size: Annotated[int, Field(ge=2, le=1024)] = 16
+    batch_size: Annotated[int, Field(ge=4, le=1024, multiple_of=2)] = (
+        16  # half of it kept images, where there are any
+    )
     learning_rate: Rate = 2e-3
     weight_decay: Decay = 1e-5
-    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of the images that only tell what scores mean
+    held_out: Annotated[float, Field(gt=0, le=0.5)] = (
+        0.2  # share of the images that only tell what scores mean
+    )
 
 
 class UniAdSizes(Group):
@@ -40,7 +46,7 @@ class UniAdSizes(Group):
     width: Annotated[int, Field(ge=8, le=4096, multiple_of=8)] = 256
     heads: Annotated[int, Field(ge=1, le=64)] = 8
     layers: Annotated[int, Field(ge=1, le=32)] = 4  # of the encoder, and as many of the decoder
-    neighbourhood: Annotated[int, Field(ge=1, le=31)] = 7  # side of the square that no place may look at
+    neighbourhood: Annotated[int, Field(ge=1, le=31)] = 7  # odd side of the square that no place may look at
     jitter: Annotated[float, Field(ge=0, le=1000)] = (
         20.0  # of the features, in units of their length a channel
     )
@@ -50,6 +56,8 @@ class UniAdSizes(Group):
     def _divided(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        if self.neighbourhood % 2 == 0:
+            raise ValueError(f"neighbourhood {self.neighbourhood} must be odd, so that it has a centre")
         return self
 
 

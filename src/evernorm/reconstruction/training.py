@@ -102,8 +102,7 @@ class Training:
         parts = []
         for group in groups:
             count, wanted = len(next(iter(group.values()))), self.params.batch_size // len(groups)
-            # Two at least: a normalisation of one code of one place has nothing to compare.
-            chosen = rng.choice(count, max(2, wanted), replace=count < max(2, wanted))
+            chosen = rng.choice(count, wanted, replace=count < wanted)
             parts.append(self.network.on_device(group, np.sort(chosen)))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evernorm.params.groups import SamParams
-from evernorm.repeatable import deterministic
+from evernorm.repeatable import fixed_kernels
 from evernorm.structure.sam_sources import load_sam, load_transformers_sam, locate_sam
 from evernorm.types import Flags, Floats, Image
 
@@ -43,7 +43,7 @@ def segment_anything_boxes(model: "nn.Module", batch: int) -> MaskBoxes:
 
         if not len(boxes):
             return []
-        with deterministic():
+        with fixed_kernels():
             predictor.set_image(image)
             scaled = torch.from_numpy(predictor.transform.apply_boxes(boxes, image.shape[:2]))
             found: list[Tensor] = [
@@ -71,7 +71,7 @@ def transformers_boxes(model: Any, processor: Any, batch: int) -> MaskBoxes:
         inputs = processor(Pictures.fromarray(image), input_boxes=[boxes.tolist()], return_tensors="pt")
         sizes = inputs["original_sizes"], inputs["reshaped_input_sizes"]
         found: list[Tensor] = []
-        with deterministic(), torch.inference_mode():
+        with fixed_kernels(), torch.inference_mode():
             embedding = model.get_image_embeddings(inputs["pixel_values"].to(model.device))
             for part in torch.split(inputs["input_boxes"].float(), batch, dim=1):
                 asked = {"image_embeddings": embedding, "input_boxes": part.to(model.device)}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from evernorm.errors import ParamsError, WeightsError
 from evernorm.params.groups import SamParams
 from evernorm.pretrained import from_transformers, is_hub_name
-from evernorm.repeatable import deterministic
+from evernorm.repeatable import fixed_kernels
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +94,7 @@ def generate_masks(model: "nn.Module", params: SamParams) -> Generate:
     generator = SamAutomaticMaskGenerator(model, **params.model_dump(exclude={"checkpoint"}))
 
     def generate(image: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.bool_]]:
-        with deterministic():
+        with fixed_kernels():
             try:
                 return [record["segmentation"] for record in generator.generate(image)]
             except IndexError:  # its box_area, when no crop of the image has a mask
@@ -137,7 +137,7 @@ def transformers_sam(name: str, params: SamParams, device: "torch.device") -> Ge
     def generate(image: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.bool_]]:
         from PIL import Image
 
-        with deterministic():
+        with fixed_kernels():
             return [np.asarray(mask, np.bool_) for mask in masks(Image.fromarray(image), **options)["masks"]]
 
     return generate

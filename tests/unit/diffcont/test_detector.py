@@ -7,7 +7,7 @@ import torch
 
 from evernorm.methods.diffcont.diffcont import pooled
 from evernorm.methods.diffcont.diffusion import embed
-from evernorm.methods.discriminant import covariance, discriminate
+from evernorm.methods.discriminant import Discriminants, covariance
 from evernorm.methods.lesson import Lesson
 from tests.unit.diffcont.conftest import Pictures
 
@@ -43,7 +43,7 @@ def test_head_or_discriminants_name_the_class(learner_with):
     logits = by_head.network.classify(embedded).numpy()
     np.testing.assert_array_equal(logits.argmax(axis=1), by_head.find(seen, None, {}).place)
     means, shared = states[-1].carry["means"], states[-1].carry["covariance"]
-    nearest = discriminate(pooled(embedded.numpy(), 4), pooled(means, 4), shared)
+    nearest = Discriminants(pooled(means, 4), shared).nearest(pooled(embedded.numpy(), 4))
     np.testing.assert_array_equal(nearest, by_mean.find(seen, None, {}).place)
     # A head that prefers the first class names it always; the means know nothing of that.
     bias = states[-1].carry["network.head.bias"]

@@ -29,13 +29,13 @@ def kept(name: int, count: int, size: int) -> Kept:
     )
 
 
-@given(st.lists(st.integers(8, 60), min_size=1, max_size=6), st.integers(24, 100))
+@given(st.lists(st.integers(8, 60), min_size=1, max_size=6), st.integers(1, 100))
 def test_the_buffer_is_shared_by_the_classes(counts, size):
-    """Never more than it holds; images that were trained on are never judged, and keep the scores they had."""
+    """No more than it holds, but for two a class; images that were trained on are never judged, and keep the scores they had."""
     whole = kept(0, counts[0], size)
     for name, count in enumerate(counts[1:], 1):
         whole = whole.followed_by(kept(name, count, size), size)
-    assert len(whole.rehearsed) + len(whole.judged) <= size
+    assert len(whole.rehearsed) + len(whole.judged) <= max(size, 2 * len(counts))
     assert len(counts) == len(whole.learned) == len(whole.counts)
     share = size // len(counts)
     for place, count in enumerate(counts):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from evernorm.errors import FitError, ParamsError, StateError
+from evernorm.maps import highest
 from evernorm.methods.lesson import Lesson
-from evernorm.methods.reconstruction.base import highest
 from evernorm.methods.reconstruction.revdist import RevDist
 from evernorm.params.file import override, parse_params
 from evernorm.params.model import default_params
@@ -194,7 +194,40 @@ def test_a_loss_that_is_no_number_says_what_to_lower():
         learner.train(Lesson(Pictures(0)))
 
 
-def test_a_batch_of_one_is_refused():
-    """Normalisations need two."""
-    with pytest.raises(ParamsError, match="batch_size"):
-        built("revdist.prompts.batch_size=1")
+@pytest.mark.parametrize("setting", ["batch_size=2", "batch_size=7", "held_out=0.9", "buffer=0"])
+def test_what_cannot_be_trained_with_is_refused(setting):
+    """Before anything is made, and as no fault of the images."""
+    with pytest.raises(ParamsError, match=setting.partition("=")[0]):
+        built(f"revdist.prompts.{setting}")
+
+
+def test_a_later_class_is_resumed_to_the_same_bits(first, tmp_path):
+    """With kept images, and what normalisations have counted."""
+
+    class KilledError(Exception):
+        pass
+
+    def kill(done: int, _total: int) -> None:
+        if done == 2:
+            raise KilledError
+
+    learner, lesson = built(), Lesson(Pictures(1))
+    whole = learner.train(lesson, first.carry)
+    with pytest.raises(KilledError):
+        learner.train(lesson, first.carry, checkpoint=tmp_path / "state", progress=kill)
+    seen: list[int] = []
+    resumed = learner.train(
+        lesson, first.carry, checkpoint=tmp_path / "state", progress=lambda done, _: seen.append(done)
+    )
+    assert [3, 4] == seen
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        np.testing.assert_array_equal(value, resumed[name], err_msg=name)
+
+
+def test_jointly_all_classes_before_are_needed(first):
+    """Said, not guessed."""
+    settings = ("revdist.prompts.continual=joint",)
+    one = built(*settings).learn(Lesson(Pictures(0)))
+    with pytest.raises(StateError, match="knows 1 classes before, the lesson holds 0"):
+        learned(one, *settings)

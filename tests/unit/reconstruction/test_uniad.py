@@ -30,7 +30,7 @@ def network(sizes: UniAdSizes = SIZES) -> UniAdNetwork:
 
 
 def test_a_place_may_not_look_at_the_square_around_it():
-    """By hand, on 4 × 6 places; a square as large as the grid would leave nothing."""
+    """By hand, on 7 × 9 places; a square as large as the grid would leave nothing."""
     mask = neighbours((7, 9), 3).reshape(7, 9, 7, 9)
     expected = np.zeros((7, 9), bool)
     expected[2:5, 3:6] = True
@@ -81,8 +81,11 @@ def test_the_input_is_disturbed_by_its_length():
     np.testing.assert_allclose(expected, made.loss(given, 0.0), rtol=0.02)
 
 
-def test_heads_must_share_the_width():
+def test_sizes_that_make_no_transformer_are_refused():
     """Said before anything is made."""
     values = override(default_params().model_dump(mode="json"), ["uniad.prompts.sizes.heads=7"])
     with pytest.raises(ParamsError, match="width 256 must be a multiple of heads 7"):
+        parse_params(values)
+    values = override(default_params().model_dump(mode="json"), ["uniad.prompts.sizes.neighbourhood=4"])
+    with pytest.raises(ParamsError, match="neighbourhood 4 must be odd"):
         parse_params(values)

@@ -21,7 +21,7 @@ from evernorm.errors import FitError, StateError
 from evernorm.features.backbone import TimmBackbone, choose_device
 from evernorm.features.extract import collect
 from evernorm.files import read_arrays, write_arrays
-from evernorm.maps import anomaly_map
+from evernorm.maps import anomaly_map, highest
 from evernorm.methods.ablation import Tables, Variant
 from evernorm.methods.detector import Detector, Found, Seen
 from evernorm.methods.diffcont import space
@@ -37,7 +37,7 @@ from evernorm.methods.diffcont.replay import (
     squared_distances,
 )
 from evernorm.methods.diffcont.training import Training
-from evernorm.methods.discriminant import covariance, discriminate
+from evernorm.methods.discriminant import Discriminants, covariance
 from evernorm.methods.learner import NOTHING, ClassState, Eye, Learner, StateKind, Traits
 from evernorm.methods.lesson import Lesson
 from evernorm.methods.registry import learner
@@ -219,7 +219,7 @@ class DiffCont(Learner):
         if self.own.knowledge.score is Score.EMBEDDING:
             scores, scale = left_out, _like(left_out, places)
         else:
-            scores, scale = worst(places), np.array([1.0, 0.0])
+            scores, scale = highest(places, _WORST), np.array([1.0, 0.0])
         scaled = (places * scale[0] + scale[1]).astype(np.float32)
         moments = [np.array([each], np.float32) for each in (scaled.mean(), scaled.std())]
         spread = covariance(pooled(embeddings, self.own.prompts.embedding))
@@ -289,7 +289,8 @@ class DiffContDetector(Detector):
             return
         self.network = Network.of(states[-1].carry, learner.own.prompts, learner.device)
         self.means = np.asarray(states[-1].carry["means"])
-        self.covariance = np.asarray(states[-1].carry["covariance"])
+        covariance = np.asarray(states[-1].carry["covariance"])
+        self.discriminants = Discriminants(pooled(self.means, len(covariance)), covariance)
         self.map_scales = np.stack([state.entry["map_scale"] for state in states])
         known = (self.network.classes, self.network.dim)
         if known != (len(states), self.network.dim) or known != self.means.shape:
@@ -355,7 +356,7 @@ class DiffContDetector(Detector):
         if self.learner.own.knowledge.score is Score.EMBEDDING:
             raw = squared_distances(embedded.cpu().numpy(), self.means[place])
         else:
-            raw = worst(errors)
+            raw = highest(errors, _WORST)
         scale = self.map_scales[place]
         patches = (errors * scale[:, :1] + scale[:, 1:]).astype(np.float32)
         return Found(place, raw.astype(np.float32), patches, np.zeros(len(place), np.bool_))
@@ -364,10 +365,9 @@ class DiffContDetector(Detector):
         import torch
 
         if self.learner.own.evaluate.routing is Naming.LDA:
-            described, means = (
-                pooled(each, len(self.covariance)) for each in (embedded.cpu().numpy(), self.means)
+            return self.discriminants.nearest(
+                pooled(embedded.cpu().numpy(), self.learner.own.prompts.embedding)
             )
-            return discriminate(described, means, self.covariance)
         with torch.inference_mode():
             place: Indices = self.network.classify(embedded).argmax(dim=1).cpu().numpy()
         return place
@@ -381,13 +381,6 @@ def pooled(embeddings: Floats, channels: int) -> Doubles:
     """Embeddings ``[n, channels · places]`` averaged over their places ``[n, channels]``: few images tell their covariance."""
     mean: Doubles = embeddings.reshape(len(embeddings), channels, -1).mean(axis=2, dtype=np.float64)
     return mean
-
-
-def worst(places: Floats) -> Floats:
-    """The mean of the highest hundredth of the places' errors ``[n, P]``: float32 ``[n]``."""
-    count = max(1, round(_WORST * places.shape[1]))
-    highest: Floats = np.partition(places, -count, axis=1)[:, -count:].mean(axis=1)
-    return highest
 
 
 def _figures_of_channels(inputs: Floats, network: Network) -> "dict[str, torch.Tensor]":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evernorm.methods.diffcont.params import DiffContPrompts, Prediction, Space
-from evernorm.repeatable import deterministic
+from evernorm.repeatable import fixed_kernels
 from evernorm.types import Floats
 
 if TYPE_CHECKING:
@@ -108,7 +108,6 @@ def errors(
     return _mean_of_views(network, inputs, steps, draws, seed, error)
 
 
-@deterministic()
 def _mean_of_views(
     network: "Network",
     inputs: "Tensor",
@@ -120,7 +119,7 @@ def _mean_of_views(
     """What `measure` makes of noisy images, its mean over the views; its first argument says which images they are."""
     import torch
 
-    with torch.inference_mode():
+    with torch.inference_mode(), fixed_kernels():
         means = []
         for part in _parts(len(inputs)):
             clean = network.standardise(inputs[part].to(network.device))
@@ -147,7 +146,6 @@ def _views(
             yield noisy(network, clean, noise, at), target(network, clean, noise), at
 
 
-@deterministic()
 def sample(network: "Network", place: int, count: int, steps: int, source: "torch.Generator") -> "Tensor":
     """New inputs of a class ``[count, C, H, W]``, by DDIM, on the CPU.
 
@@ -165,7 +163,7 @@ def sample(network: "Network", place: int, count: int, steps: int, source: "torc
     way.set_timesteps(steps)
     state = torch.randn((count, network.channels, side, side), generator=source).to(network.device)
     rows = torch.full((count,), place + 1, device=network.device)
-    with torch.inference_mode():
+    with torch.inference_mode(), fixed_kernels():
         for step in way.timesteps:
             at = torch.full((count,), int(step), device=network.device)
             predicted = network.walk(state, at, rows).predicted

@@ -15,8 +15,9 @@ import numpy as np
 from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.weibull import MIN_IMAGES, Calibration
 from evernorm.data.experience import Experience
-from evernorm.errors import FitError
+from evernorm.errors import FitError, StateError
 from evernorm.features.extract import collect
+from evernorm.maps import highest
 from evernorm.methods.discriminant import covariance
 from evernorm.methods.learner import NOTHING, ClassState, Eye, Learner, StateKind, Traits
 from evernorm.methods.lesson import Lesson
@@ -96,21 +97,28 @@ class ReconstructionLearner(Learner):
     ) -> Arrays:
         """Train the network on the class and on what is shown of those before.
 
-        Memory: what the network takes of the images of the class, and of the buffer or, jointly, of all classes.
+        Memory: what the network takes of the images of the class or, jointly, of all classes (memory-mapped where that
+        is large: `extract.collect`), and of the buffer.
         """
         own, network = self.own.prompts, self.network()
         earlier = lesson.earlier if self.looks_back else ()
         goes_on = own.continual in {Continual.FINETUNE, Continual.BUFFER}
         if before and goes_on:
             network.load(before)
-        shown = [self._seen(each, self.split(len(each))[0]) for each in (*earlier, lesson.experience)]
+        shown = [
+            (each, int(number))
+            for each in (*earlier, lesson.experience)
+            for number in self.split(len(each))[0]
+        ]
+        fresh = self._see(lambda place: shown[place][0].read(shown[place][1]), len(shown))
         kept = None
         if before and own.continual is Continual.BUFFER:
             images = Kept.of(before).rehearsed
             kept = _inputs(self._see(lambda number: images[number], len(images)))
-        fresh = {name: np.concatenate([each[name] for each in shown]) for name in shown[0]}
         known = len(before["means"]) if before else 0
-        material = Material(_inputs(fresh), kept, own.iterations * len(shown), (self.params.seed, known))
+        material = Material(
+            _inputs(fresh), kept, own.iterations * (1 + len(earlier)), (self.params.seed, known)
+        )
         training = Training(network, material, own)
         training.run(checkpoint, progress)
         curve = {"history.loss": np.array(training.losses), "history.held_out": np.empty(0)}
@@ -119,7 +127,13 @@ class ReconstructionLearner(Learner):
     def remember(
         self, lesson: Lesson, trained: Arrays, before: Arrays = NOTHING, *, progress: Progress | None = None
     ) -> tuple[Arrays, Evidence]:
-        """What names the class, how its held-out images score, and how the scores of the classes before have grown."""
+        """What names the class, how its held-out images score, and how the scores of the classes before have grown.
+
+        Memory: what the network takes of all images, as in `train`.
+
+        Raises:
+            StateError: In joint training, not all classes before are in the lesson.
+        """
         network, images = self.network_of(trained), lesson.experience
         learned, held_out = self.split(len(images))
         seen = self._see(images.read, len(images), progress)
@@ -149,6 +163,10 @@ class ReconstructionLearner(Learner):
         if not before or continual not in {Continual.BUFFER, Continual.JOINT}:
             return factors
         kept = Kept.of(before)
+        if continual is Continual.JOINT and len(lesson.earlier) != len(kept.counts):
+            raise StateError(
+                f"joint training knows {len(kept.counts)} classes before, the lesson holds {len(lesson.earlier)}; give all"
+            )
         for place, then in enumerate(kept.scores_by_class()):
             if continual is Continual.JOINT:
                 earlier = lesson.earlier[place]
@@ -213,10 +231,3 @@ def _inputs(seen: Arrays) -> Arrays:
 def some(seen: Arrays, chosen: Indices) -> Arrays:
     """Some of the images of arrays ``[n, …]``."""
     return {name: array[chosen] for name, array in seen.items()}
-
-
-def highest(errors: Floats, share: float) -> Floats:
-    """The mean of the highest share of the places ``[n, P]``: float32 ``[n]`` (CADA section 3.1)."""
-    count = max(1, round(share * errors.shape[1]))
-    mean: Floats = np.partition(errors, -count, axis=1)[:, -count:].mean(axis=1)
-    return mean

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evernorm.calibration.weibull import Reading
-from evernorm.maps import anomaly_map
+from evernorm.maps import anomaly_map, highest
 from evernorm.methods.detector import Detector, Found, Seen
-from evernorm.methods.discriminant import discriminate
+from evernorm.methods.discriminant import Discriminants
 from evernorm.methods.learner import NOTHING, ClassState
 from evernorm.reconstruction.network import PREFIX, Reconstructor
 from evernorm.reconstruction.params import Continual
@@ -34,6 +34,17 @@ class ReconstructionDetector(Detector):
         if self._separate:
             return {place: self.learner.network_of(state.trained) for place, state in enumerate(self.states)}
         return dict.fromkeys(range(len(self.states)), self.learner.network_of(self.states[-1].carry))
+
+    @cached_property
+    def discriminants(self) -> Discriminants:
+        """What names the class."""
+        carry = self.states[-1].carry
+        return Discriminants(carry["means"], carry["covariance"])
+
+    @cached_property
+    def drift(self) -> Floats:
+        """How much the scores of each class have grown, float32 ``[T]``."""
+        return np.asarray(self.states[-1].carry["drift"])
 
     @property
     def _separate(self) -> bool:
@@ -79,14 +90,13 @@ class ReconstructionDetector(Detector):
 
     def find(self, seen: Seen, given: Indices | None, hints: Arrays) -> Found:
         """Name the class, reconstruct what the encoder saw."""
-        from evernorm.methods.reconstruction.base import POOLED, highest
+        from evernorm.methods.reconstruction.base import POOLED
 
-        carry = self.states[-1].carry
         place = given
         if place is None:
-            place = discriminate(np.asarray(seen.arrays[POOLED]), carry["means"], carry["covariance"])
+            place = self.discriminants.nearest(np.asarray(seen.arrays[POOLED]))
         inputs = {name: np.asarray(array) for name, array in seen.arrays.items() if name != POOLED}
-        errors: Floats = self._errors(inputs, place) / np.asarray(carry["drift"][place], np.float32)[:, None]
+        errors: Floats = self._errors(inputs, place) / self.drift[place][:, None]
         raw = highest(errors, self.learner.own.knowledge.top)
         return Found(place, raw, errors, np.zeros(len(place), np.bool_))
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from evernorm.params.groups import GroundingParams
 from evernorm.pretrained import from_transformers
-from evernorm.repeatable import deterministic
+from evernorm.repeatable import fixed_kernels
 from evernorm.structure.grounding.detector import Answer
 from evernorm.structure.grounding.inputs import caption_of, owners_of, pixels
 from evernorm.structure.grounding.sources import WAYS
@@ -60,7 +60,7 @@ class HubDetector:
         """Look for the phrases in an RGB image uint8 ``[H, W, 3]``."""
         import torch
 
-        with deterministic(), torch.inference_mode():
+        with fixed_kernels(), torch.inference_mode():
             said = self.model(pixel_values=pixels(image, self.size).to(self.model.device), **self.text)
         tokens = said.logits[0, :, : len(self.owners)].sigmoid()
         return Answer(said.pred_boxes[0].float().cpu(), tokens.float().cpu())

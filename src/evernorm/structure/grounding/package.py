@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from evernorm.errors import WeightsError
 from evernorm.params.groups import GroundingParams
 from evernorm.pretrained import read_tensors
-from evernorm.repeatable import deterministic
+from evernorm.repeatable import fixed_kernels
 from evernorm.structure.grounding.architecture import architecture_of
 from evernorm.structure.grounding.bridge import bridged, import_package, quiet
 from evernorm.structure.grounding.detector import Answer
@@ -69,7 +69,7 @@ class PackageDetector:
         import torch
 
         inputs = pixels(image, self.size).to(next(self.model.parameters()).device)
-        with deterministic(), torch.inference_mode(), quiet():
+        with fixed_kernels(), torch.inference_mode(), quiet():
             said = self.model(inputs, captions=[self.caption])
         tokens = said["pred_logits"][0, :, : len(self.owners)].sigmoid()
         return Answer(said["pred_boxes"][0].float().cpu(), tokens.float().cpu())
