@@ -149,16 +149,20 @@ def detector(learner, states) -> Detector:
 @pytest.fixture(scope="session")
 def staged(method, paths, tmp_path_factory) -> Paths:
     """The same, learned by the stages, one function after another."""
+    paths = Paths(copytree(paths.root, tmp_path_factory.mktemp(method) / "workspace"))
+    through_stages(params_of(method), paths)
+    return paths
+
+
+def through_stages(params: Params, paths: Paths) -> None:
+    """Learn the classes of the stream, in its order."""
     from tasks.stages import STAGES
     from tasks.workspace.versions import check_versions, record_versions
 
-    paths = Paths(copytree(paths.root, tmp_path_factory.mktemp(method) / "workspace"))
-    params = params_of(method)
     record_versions(params, paths)
     check_versions(params, paths)
     with chdir(paths.root):
-        for name in CLASSES:
+        for name in params.order:
             for stage in STAGES:
                 module = __import__(f"tasks.stages.{stage}", fromlist=[stage])
                 getattr(module, stage)(name, params, paths)
-    return paths

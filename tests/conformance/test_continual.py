@@ -1,6 +1,5 @@
 """Ways on that a method offers beside its default, through the stages: the same bank as in memory."""
 
-from contextlib import chdir
 from shutil import copytree
 
 import numpy as np
@@ -13,11 +12,9 @@ from evernorm.methods.lesson import Lesson
 from evernorm.methods.registry import learners
 from evernorm.params.file import override, parse_params
 from evernorm.params.groups import Device
-from tasks.stages import STAGES
 from tasks.stages.learning import experience_of
 from tasks.workspace.paths import Paths
-from tasks.workspace.versions import record_versions
-from tests.conformance.conftest import params_of
+from tests.conformance.conftest import params_of, through_stages
 from tests.conformance.drawn import CLASSES, draw
 
 TWO = CLASSES[:2]
@@ -29,12 +26,7 @@ def test_a_network_goes_on_as_it_is_told(setting, paths, backbone, tmp_path):
     paths = Paths(copytree(paths.root, tmp_path / "workspace"))
     values = params_of("revdist", TWO).model_dump(mode="json")
     params = parse_params(override(values, [f"revdist.prompts.continual={setting}"]))
-    record_versions(params, paths)
-    with chdir(paths.root):
-        for name in TWO:
-            for stage in STAGES:
-                module = __import__(f"tasks.stages.{stage}", fromlist=[stage])
-                getattr(module, stage)(name, params, paths)
+    through_stages(params, paths)
     learner, states = learners()["revdist"](params, backbone), []
     views: list[Experience] = [experience_of(name, paths) for name in TWO]
     for place, view in enumerate(views):
