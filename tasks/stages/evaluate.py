@@ -93,6 +93,7 @@ def state_of(name: str, paths: Paths) -> ClassState:
         StoredArrays(carry) if carry.is_file() else {},
         read_json(knowledge / "entry.json")["weights"],
         Profile.of(Manifest.load(paths.manifest(name))),
+        StoredArrays(knowledge / "evidence.safetensors"),
     )
 
 

@@ -24,7 +24,7 @@ def weibull(name: str, params: Params, paths: Paths) -> None:
         folder,
         paths,
         inputs=[evidence],
-        params=params.weibull.model_dump(mode="json"),
+        params={**params.weibull.model_dump(mode="json"), "guarantee": params.calibration.guarantee.value},
         packages=PACKAGES,
     )
     entry = StoredArrays(knowledge / "entry.safetensors")

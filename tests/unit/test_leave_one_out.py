@@ -53,8 +53,15 @@ def test_one_pass_equals_searching_each_memory_without_an_image():
             expected = image_scores(FEATURES[image : image + 1], distances, nearest, search, 4)
             np.testing.assert_allclose(result.scores[level, image], expected[0], rtol=1e-4)
             patches.append(distances)
-        np.testing.assert_allclose(result.patch_mean[level], np.mean(patches), rtol=1e-4)
-        np.testing.assert_allclose(result.patch_std[level], np.std(patches), rtol=1e-3)
+        np.testing.assert_allclose(
+            result.patch_moments(level), (np.mean(patches), np.std(patches)), rtol=1e-3
+        )
+        for found, expected in (
+            (result.means, [each.mean() for each in patches]),
+            (result.stds, [each.std() for each in patches]),
+            (result.peaks, [each.max() for each in patches]),
+        ):
+            np.testing.assert_allclose(found[level], expected, rtol=1e-3)
     assert filled
 
 
@@ -93,7 +100,18 @@ def test_scores_are_those_of_memories_built_without_the_image():
 
 def test_patch_distances_only_grow_as_the_memory_shrinks():
     """A prefix is never nearer: the mean patch distance rises from size to size."""
-    assert (np.diff(training().patch_mean) >= 0).all()
+    assert (np.diff(training().means.mean(axis=1)) >= 0).all()
+
+
+def test_the_mean_of_the_highest_patches_is_a_score_too():
+    """Of 20 patches 1 % is one: the farthest, not re-weighted."""
+    device = torch.device("cpu")
+    result = leave_one_out(FEATURES, ROWS, SOURCE, SIZES, 4, device, top=True)
+    np.testing.assert_array_equal(result.scores, result.peaks)
+    assert (result.scores >= training().scores).all()
+    wide = np.concatenate([FEATURES] * 10, axis=1)  # of 200, two: each patch is there ten times
+    ten = leave_one_out(wide, ROWS, SOURCE, SIZES, 4, device, top=True)
+    np.testing.assert_allclose(ten.scores, ten.peaks, rtol=1e-5)
 
 
 def test_an_image_that_owns_every_row_is_scored_by_what_the_others_would_remember():
@@ -110,7 +128,7 @@ def test_scores_survive_the_disk(tmp_path):
     write_arrays(tmp_path / "t.safetensors", result.arrays())
     for name, array in vars(Evidence.of(read_arrays(tmp_path / "t.safetensors"))).items():
         np.testing.assert_array_equal(getattr(result, name), array)
-    assert {"scores", "sizes", "patch_mean", "patch_std"} == set(result.arrays())  # and no routing distances
+    assert {"scores", "sizes", "means", "stds", "peaks"} == set(result.arrays())  # and no routing distances
 
 
 def test_evidence_without_maps_or_sizes_is_calibrated_too(tmp_path):
@@ -130,7 +148,8 @@ def test_patch_scores_are_standardised_by_those_of_training_patches():
     """(score - mean) / std, in float32."""
     reading = calibrate(training(), WeibullParams()).at(60)
     spots = reading.standardise_patches(np.array([1.0, 2.0], np.float32))
-    expected = (np.array([1.0, 2.0]) - training().patch_mean[1]) / training().patch_std[1]
+    mean, std = training().patch_moments(1)
+    expected = (np.array([1.0, 2.0]) - mean) / std
     np.testing.assert_allclose(expected, spots, rtol=1e-6)
     assert np.float32 == spots.dtype
 

@@ -15,7 +15,7 @@ from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.evt import WeibullTail, fit_high
 from evernorm.errors import FitError, StateError
 from evernorm.files import check_schema, read_arrays, read_json, write_arrays, write_json
-from evernorm.params.groups import WeibullParams
+from evernorm.params.groups import Guarantee, WeibullParams
 from evernorm.types import Doubles, Floats
 
 SCHEMA = 1
@@ -36,6 +36,8 @@ class Reading:
         patch_std: Standard deviation of the training patches' scores.
         tail: The Weibull tail.
         threshold: Score beyond which an image is called anomalous.
+        rate: The false-alarm rate that the threshold was asked for; None in a bank of an earlier version.
+        guarantee: What that rests on.
     """
 
     size: int
@@ -47,6 +49,8 @@ class Reading:
     patch_std: float | None
     tail: WeibullTail
     threshold: float
+    rate: float | None = None
+    guarantee: Guarantee = Guarantee.TAIL
 
     def standardise(self, score: npt.ArrayLike) -> Doubles:
         """(score − mean) / std, comparable between classes: one threshold serves all of them."""
@@ -67,24 +71,39 @@ class Reading:
         return self.tail.w_score(np.asarray(score, np.float64) / self.unit)
 
     def p_value(self, score: npt.ArrayLike) -> Doubles:
-        """How often a normal image scores at least this high.
+        """How often a normal image scores at least this high. Never increases with the score.
 
-        Within the tail: the tail's share of the training images times 1 − `w_score`; below it: the share
-        of training images that score at least as high. Never increases with the score.
+        Within the tail: the tail's share of the training images times 1 − `w_score`; below it: the share of training
+        images that score at least as high. Conformal: that share, the image itself counted among them, so that it is
+        at most α for at most a share α of images that are exchangeable with them (Vovk et al., 2005).
         """
         values = np.asarray(score, np.float64)
-        below = (len(self.scores) - np.searchsorted(self.scores, values, side="left")) / len(self.scores)
+        higher = len(self.scores) - np.searchsorted(self.scores, values, side="left")
+        if self.guarantee is Guarantee.CONFORMAL:
+            return np.asarray((higher + 1) / (len(self.scores) + 1))
+        below = higher / len(self.scores)
         within = self.tail.size / len(self.scores) * (1 - self.probability(values))
         return np.where(values >= self.tail.minimum * self.unit, within, below)
 
     def score_at(self, rate: float) -> float:
-        """The score that a normal image exceeds this often: where `p_value` falls to `rate` in (0, 1)."""
+        """The score that a normal image exceeds this often: where `p_value` falls to `rate` in (0, 1).
+
+        Conformal: the least score beyond which it has; the highest normal score where not even that is rare enough
+        (`reached`).
+        """
+        if self.guarantee is Guarantee.CONFORMAL:
+            return float(self.scores[-max(1, _ranks(rate, len(self.scores)))])
         return _score_at(rate, self.scores, self.unit, self.tail)
+
+    def at_rate(self, rate: float) -> "Reading":
+        """With the threshold of another false-alarm rate in (0, 1)."""
+        return replace(self, threshold=self.score_at(rate), rate=rate)
 
     def to_json(self) -> dict[str, Any]:
         """All but the scores, as plain values."""
         return {
-            **{key: value for key, value in vars(self).items() if key not in {"scores", "tail"}},
+            **{key: value for key, value in vars(self).items() if key not in {"scores", "tail", "guarantee"}},
+            "guarantee": self.guarantee.value,
             "tail": self.tail.to_json(),
         }
 
@@ -137,9 +156,7 @@ class Calibration:
 
     def at_rate(self, rate: float) -> "Calibration":
         """With the thresholds of another false-alarm rate in (0, 1)."""
-        return Calibration(
-            [replace(step, threshold=step.score_at(rate)) for step in self.steps], self.routing
-        )
+        return Calibration([step.at_rate(rate) for step in self.steps], self.routing)
 
     def save(self, folder: Path) -> None:
         """Write ``weibull.json`` and ``scores.safetensors``."""
@@ -161,20 +178,50 @@ class Calibration:
         try:
             steps = [
                 Reading(
-                    **{**step, "tail": WeibullTail(**step["tail"]), "scores": scores[f"{step['size']:08d}"]}
+                    **{
+                        **step,
+                        "tail": WeibullTail(**step["tail"]),
+                        "scores": scores[f"{step['size']:08d}"],
+                        "guarantee": Guarantee(step.get("guarantee", Guarantee.TAIL)),
+                    }
                 )
                 for step in record["steps"]
             ]
             routing = RoutingTail.from_json(record["routing"]) if "routing" in record else None
             return cls(steps, routing)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise StateError(
                 f"{folder} lacks or has too much: {error}; restore it with `dvc checkout`"
             ) from error
 
 
-def calibrate(evidence: Evidence, params: WeibullParams) -> Calibration:
+def reached(rate: float, images: int) -> float:
+    """The least false-alarm rate that the ranks of so many normal images can keep, if `rate` is below it.
+
+    A rate α needs 1 / α − 1 images: 99 for 1 %.
+    """
+    return max(1, _ranks(rate, images)) / (images + 1)
+
+
+def _ranks(rate: float, images: int) -> int:
+    """How many of an image and so many others may score as high as it, for it to be an alarm."""
+    return int(rate * (images + 1) + 1e-9)
+
+
+def calibrate(
+    evidence: Evidence,
+    params: WeibullParams,
+    guarantee: Guarantee = Guarantee.TAIL,
+    *,
+    unit: float | None = None,
+) -> Calibration:
     """Fit every size that has enough training scores.
+
+    Args:
+        evidence: The scores.
+        params: The tails.
+        guarantee: What the threshold rests on.
+        unit: In which scores are measured; their median where it is not given.
 
     Raises:
         FitError: Not even the full memory can be calibrated; says why.
@@ -190,11 +237,8 @@ def calibrate(evidence: Evidence, params: WeibullParams) -> Calibration:
                 )
             break
         size = 0 if evidence.sizes is None else int(evidence.sizes[number])
-        patch_mean, patch_std = (
-            None if moment is None else float(moment[number])
-            for moment in (evidence.patch_mean, evidence.patch_std)
-        )
-        steps.append(_fit(size, scores, patch_mean, patch_std, params))
+        fitted = _fit(size, scores, *evidence.patch_moments(number), params, guarantee, unit)
+        steps.append(fitted.at_rate(params.false_alarm_rate))
     return Calibration(steps, None if evidence.routing is None else _fit_routing(evidence.routing, params))
 
 
@@ -216,9 +260,15 @@ def _tail(values: Floats, unit: float, params: WeibullParams) -> WeibullTail:
 
 
 def _fit(
-    size: int, scores: Floats, patch_mean: float | None, patch_std: float | None, params: WeibullParams
+    size: int,
+    scores: Floats,
+    patch_mean: float | None,
+    patch_std: float | None,
+    params: WeibullParams,
+    guarantee: Guarantee,
+    unit: float | None,
 ) -> Reading:
-    unit = float(np.median(scores))
+    unit = float(np.median(scores)) if unit is None else unit
     std = float(scores.std(dtype=np.float64))
     if unit <= 0 or std <= 0 or (patch_std is not None and patch_std <= 0):
         raise FitError(
@@ -235,7 +285,8 @@ def _fit(
         patch_mean=patch_mean,
         patch_std=patch_std,
         tail=tail,
-        threshold=_score_at(params.false_alarm_rate, scores, unit, tail),
+        threshold=float("nan"),
+        guarantee=guarantee,
     )
 
 

@@ -8,7 +8,7 @@ from evernorm.calibration.evidence import Evidence
 from evernorm.memory.budget import prefixes
 from evernorm.memory.coreset import greedy_k_centre
 from evernorm.memory.leave_one_out import leave_one_out
-from evernorm.memory.params import MemoryParams
+from evernorm.memory.params import MemoryParams, Score
 from evernorm.memory.projection import project
 from evernorm.types import Floats, Indices
 
@@ -48,7 +48,8 @@ def build_memory(
     kept = np.ascontiguousarray(flat[chosen])
     sizes = prefixes(rows, len(kept)) if shrinks else [len(kept)]
     source = chosen // patches
-    return kept, leave_one_out(features, kept, source, sizes, params.neighbours, device)
+    top = params.score is Score.TOP
+    return kept, leave_one_out(features, kept, source, sizes, params.neighbours, device, top=top)
 
 
 def farthest_points(rows: Floats, count: int) -> Indices:

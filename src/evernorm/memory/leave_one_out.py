@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evernorm.calibration.evidence import Evidence
-from evernorm.memory.scoring import reweighting
+from evernorm.memory.scoring import reweighting, top_scores
 from evernorm.types import Flags, Floats, Indices
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def leave_one_out(
     sizes: list[int],
     neighbours: int,
     device: "torch.device",
+    *,
+    top: bool = False,
 ) -> Evidence:
     """Score each training image in the memory of the other images, of the same size.
 
@@ -43,9 +45,11 @@ def leave_one_out(
         sizes: Prefix sizes, descending, the first at most k.
         neighbours: b of the re-weighting.
         device: Where the distances are computed.
+        top: Whether the mean of the highest patches is the score (`scoring.top_scores`), and not the re-weighted
+            farthest.
 
     Returns:
-        Scores, and moments of the patch distances; NaN for the only image of a class.
+        Scores, and moments of each image's patch distances; NaN for the only image of a class.
     """
     import torch
 
@@ -53,7 +57,8 @@ def leave_one_out(
     norms = (bank * bank).sum(1)
     owners = torch.from_numpy(source).to(device)
     nearest = [each.cpu().numpy() for each in _nearest(features, bank, owners, sizes)]
-    own, moments = np.full((len(sizes), len(features)), np.nan, np.float32), np.zeros((3, len(sizes)))
+    own = np.full((len(sizes), len(features)), np.nan, np.float32)
+    highest, means, stds, peaks = (np.full_like(own, np.nan) for _ in range(4))
     reach = np.full((*own.shape, neighbours), np.inf, np.float32)
     for level, size in enumerate(sizes):
         first, second, owner = (each[level] for each in nearest)
@@ -79,15 +84,17 @@ def leave_one_out(
             around = torch.linalg.vector_norm(_around(row[0], memory, neighbours) - farthest, dim=1)
             own[level, image] = torch.linalg.vector_norm(row[0] - farthest)
             reach[level, image, : len(around)] = around.cpu().numpy()
-            sums = distances.double()
-            moments[:, level] += len(sums), float(sums.sum()), float((sums * sums).sum())
-    scored = np.isfinite(own)
-    scores = np.full_like(own, np.nan)
-    scores[scored] = own[scored] * reweighting(own[scored], reach[scored])
-    number = np.maximum(moments[0], 1)
-    mean = moments[1] / number
-    std = np.sqrt(np.maximum(moments[2] / number - mean**2, 0))
-    return Evidence(scores, np.array(sizes, np.int64), mean.astype(np.float32), std.astype(np.float32))
+            patch_scores = distances.cpu().numpy()
+            highest[level, image] = top_scores(patch_scores[None])[0]
+            means[level, image] = patch_scores.mean(dtype=np.float64)
+            stds[level, image] = patch_scores.std(dtype=np.float64)
+            peaks[level, image] = patch_scores.max()
+    scores = highest
+    if not top:
+        scored = np.isfinite(own)
+        scores = np.full_like(own, np.nan)
+        scores[scored] = own[scored] * reweighting(own[scored], reach[scored])
+    return Evidence(scores, np.array(sizes, np.int64), means, stds, peaks)
 
 
 def _nearest(

@@ -15,11 +15,19 @@ class Routing(StrEnum):
     MAX = "max"
 
 
+class Score(StrEnum):
+    """What an image's score is made of."""
+
+    MAX = "max"  # its farthest patch, re-weighted by what lies around it (PatchCore Eq. 7)
+    TOP = "top"  # the mean of its farthest 1 % (CADA section 3.1)
+
+
 class MemoryParams(Group):
     """What every memory of patch features has."""
 
     projection: Annotated[int, Field(ge=8, le=4096)] = 256  # columns in which the coreset is selected
     neighbours: Annotated[int, Field(ge=1, le=100)] = 9  # b of PatchCore Eq. 7
+    score: Score = Score.MAX
 
 
 class BudgetParams(MemoryParams):

@@ -2,8 +2,16 @@
 
 import numpy as np
 
+from evernorm.maps import highest
 from evernorm.memory.search import NearestRows
 from evernorm.types import Floats, Indices
+
+TOP = 0.01  # share of an image's patches
+
+
+def top_scores(distances: Floats) -> Floats:
+    """The mean of the highest 1 % of an image's patch distances ``[n, P]``: float32 ``[n]`` (CADA section 3.1)."""
+    return highest(distances, TOP)
 
 
 def image_scores(

@@ -7,7 +7,8 @@
     trained.safetensors        <class>/<name>
     entries.safetensors        <class>/<name>, cut to what is read
     carry.safetensors          what the next class is learned with; not where states are independent
-    calibration/<class>/       see `calibration.weibull.Calibration`
+    alignment.safetensors      see `alignment.alignment.Alignment`; not where it changes no score
+    calibration/<class>/       see `calibration.weibull.Calibration`; of aligned scores
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from evernorm.alignment.alignment import Alignment
 from evernorm.calibration.weibull import Calibration
 from evernorm.data.profile import Profile
 from evernorm.errors import ParamsError, StateError
@@ -33,7 +35,7 @@ from evernorm.methods.detector import Detector
 from evernorm.methods.learner import ClassState
 from evernorm.methods.registry import learners
 from evernorm.params.file import parse_params
-from evernorm.params.groups import Device
+from evernorm.params.groups import AlignmentKind, Device
 from evernorm.types import Arrays
 
 SCHEMA = 2
@@ -50,19 +52,25 @@ def save_bank(detector: Detector, folder: Path) -> None:
     _write(folder / "entries.safetensors", {state.name: state.entry for state in states})
     if states and states[-1].carry:
         write_arrays(folder / "carry.safetensors", states[-1].carry)
-    for state in states:
-        if state.calibration is not None:
-            state.calibration.save(folder / "calibration" / state.name)
+    if detector.alignment.measures:
+        write_arrays(folder / "alignment.safetensors", detector.alignment.arrays())
+    calibrated = {state.name: state.calibration for state in states if state.calibration is not None}
+    if learner.params.calibration.alignment is not AlignmentKind.WEIBULL:
+        for name, reading in zip([*calibrated][-len(detector.readings) :], detector.readings, strict=True):
+            calibrated[name] = Calibration([reading], calibrated[name].routing)
+    for name, calibration in calibrated.items():
+        calibration.save(folder / "calibration" / name)
     record: dict[str, Any] = {
         "schema": SCHEMA,
         "method": learner.name,
         "classes": [state.name for state in states],
-        "calibrated": [state.name for state in states if state.calibration is not None],
+        "calibrated": [*calibrated],
         "profiles": {state.name: state.profile.to_json() for state in states if state.profile is not None},
         "weights": learner.weights,
         "architecture": architecture,
         "params": learner.params.model_dump(
-            mode="json", include={"method", "seed", "features", "masks", "weibull", learner.name}
+            mode="json",
+            include={"method", "seed", "features", "masks", "weibull", "calibration", learner.name},
         ),
     }
     write_json(folder / "bank.json", record)
@@ -120,7 +128,9 @@ def load_bank(folder: Path | str, device: Device = Device.AUTO) -> Detector:
         )
         for name in record["classes"]
     ]
-    return known[record["method"]](params, backbone).detector_of(states)
+    aligned = folder / "alignment.safetensors"
+    alignment = Alignment.of(read_arrays(aligned) if aligned.is_file() else {}, params.calibration)
+    return known[record["method"]](params, backbone).detector_of(states, alignment)
 
 
 def _write(path: Path, by_class: Mapping[str, Arrays]) -> None:

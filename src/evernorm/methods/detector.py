@@ -8,6 +8,8 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
+from evernorm.alignment.alignment import Alignment, align
+from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.weibull import Reading
 from evernorm.data.profile import Profile
 from evernorm.errors import StateError
@@ -181,6 +183,8 @@ class Detector(ABC):
     def __init__(self, learner: Learner, states: Sequence[ClassState]) -> None:
         self.learner = learner
         self.states = tuple(states)
+        self.alignment = Alignment(learner.params.calibration)
+        self.readings: Sequence[Reading] = ()
 
     @property
     def traits(self) -> Traits:
@@ -199,8 +203,31 @@ class Detector(ABC):
 
     @property
     @abstractmethod
-    def readings(self) -> Sequence[Reading]:
-        """How scores are read: one a class; a single one where the method does not route."""
+    def own_readings(self) -> Sequence[Reading]:
+        """How the method's scores are read: one a class; a single one where the method does not route."""
+
+    @final
+    def align(self, alignment: Alignment | None = None) -> None:
+        """Say how scores are read on the scale of all classes (`readings`).
+
+        Args:
+            alignment: A stored one, on whose scale `own_readings` are; fitted where it is not given.
+
+        Raises:
+            StateError: Scores of this method, or what is stored of these classes, cannot be aligned so.
+            FitError: Aligned scores have no tail.
+        """
+        if not self.states:
+            return
+        params, own = self.learner.params, self.own_readings
+        if alignment is not None:
+            self.alignment, self.readings = alignment, own
+            return
+        evidence = (
+            Evidence.of(state.evidence).at(reading.size)
+            for state, reading in zip(self.states[-len(own) :], own, strict=True)
+        )
+        self.alignment, self.readings = align(evidence, own, params.calibration, params.weibull, params.seed)
 
     @property
     @abstractmethod
@@ -215,7 +242,7 @@ class Detector(ABC):
     @property
     def bank_bytes(self) -> int:
         """Bytes kept in all, without the backbone."""
-        return sum(self.bytes_by_class.values()) + self.shared_bytes
+        return sum(self.bytes_by_class.values()) + self.shared_bytes + self.alignment.nbytes
 
     @abstractmethod
     def see(self, images: Sequence[Image]) -> Seen:
@@ -250,18 +277,21 @@ class Detector(ABC):
         if not self.states:
             raise StateError("the bank is empty: learn a class before predicting")
         found = self.find(seen, given, hints or {})
-        count = len(found.place)
+        count, scores, spots = len(found.place), found.raw, found.patches
+        if self.alignment.measures and spots is not None:
+            encoded = self.learner.encoded({name: np.asarray(each) for name, each in seen.arrays.items()})
+            scores, spots = self.alignment.applied(scores, spots, encoded, given)
         score, probability, p_value, threshold, map_threshold = (np.empty(count) for _ in range(5))
         beyond = np.empty(count, np.bool_)
-        patches = None if found.patches is None else np.empty_like(found.patches)
+        patches = None if spots is None else np.empty_like(spots)
         for place in np.unique(found.place):
             reading, of = self.readings[place], found.place == place
-            raw = found.raw[of]
+            raw = scores[of]
             score[of], probability[of] = reading.standardise(raw), reading.probability(raw)
             p_value[of], beyond[of] = reading.p_value(raw), raw > reading.threshold
             threshold[of] = reading.standardise(reading.threshold)
-            if patches is not None and found.patches is not None:
-                patches[of] = reading.standardise_patches(found.patches[of])
+            if patches is not None and spots is not None:
+                patches[of] = reading.standardise_patches(spots[of])
                 map_threshold[of] = reading.standardise_patches(np.array([reading.threshold], np.float32))
         return Judged(
             place=found.place,

@@ -2,12 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, final
 
+import numpy as np
+
+from evernorm.alignment.alignment import Alignment
+from evernorm.alignment.encoding import shown
 from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.weibull import Calibration, calibrate
 from evernorm.data.profile import Profile
@@ -69,6 +73,7 @@ class ClassState:
         carry: What the next class is learned with.
         weights: `TimmBackbone.digest` of the backbone it was learned with; empty where there is none.
         profile: Name, bit depth and sizes of its images; None where they were never on record.
+        evidence: What it was calibrated by (`Evidence.arrays`); empty in a stored bank, whose alignment is fitted.
     """
 
     name: str
@@ -78,6 +83,7 @@ class ClassState:
     carry: Arrays = field(default_factory=dict)
     weights: str = ""
     profile: Profile | None = None
+    evidence: Arrays = field(default_factory=dict)
 
 
 class Learner(ABC):
@@ -190,7 +196,7 @@ class Learner(ABC):
         Raises:
             FitError: The images do not allow it; says why.
         """
-        return calibrate(evidence, self.params.weibull)
+        return calibrate(evidence, self.params.weibull, self.params.calibration.guarantee)
 
     def carry(self, before: Arrays, trained: Arrays, entry: Arrays, calibration: Calibration) -> Arrays:
         """What the next class is learned with (stage `weibull`); nothing where states are independent."""
@@ -203,16 +209,41 @@ class Learner(ABC):
         """
         return None
 
+    def encoded(self, arrays: Arrays) -> Floats | None:
+        """What a frozen encoder sees of images, of what `eye` gives: float32 ``[n, C, h, w]`` (`alignment.encoding`).
+
+        None for a method without one: then nothing can be expected of an image before it is judged.
+        """
+        return None
+
+    @final
+    def shown(self, evidence: Evidence, seen: Arrays) -> Evidence:
+        """With what the encoder sees of some of its images.
+
+        Args:
+            evidence: Of n images.
+            seen: What `eye` gives of them.
+        """
+        chosen = shown(evidence.scores.shape[1])
+        encoded = self.encoded({name: np.asarray(array[chosen]) for name, array in seen.items()})
+        if encoded is None:
+            return evidence
+        return replace(evidence, shown=chosen, encoded=encoded.astype(np.float16))
+
     @abstractmethod
     def assemble(self, states: Sequence[ClassState]) -> "Detector":
         """The detector of these classes, in the order in which they were learned (`detector_of` checks them)."""
 
     @final
-    def detector_of(self, states: Sequence[ClassState]) -> "Detector":
-        """Assemble the detector of classes that were learned with this backbone.
+    def detector_of(self, states: Sequence[ClassState], alignment: Alignment | None = None) -> "Detector":
+        """Assemble the detector of classes that were learned with this backbone, and align them.
+
+        Args:
+            states: The classes, in the order in which they were learned.
+            alignment: Of a stored bank, whose classes are read by it already; fitted where it is not given.
 
         Raises:
-            StateError: A class is there twice, or was learned with other weights.
+            StateError: A class is there twice, was learned with other weights, or cannot be aligned so.
         """
         faults = [
             f"{each.name}: learned with weights {each.weights[:12] or 'of no record'}, the backbone has "
@@ -226,7 +257,9 @@ class Learner(ABC):
         ]
         if faults:
             raise StateError("these classes make no bank; learn them again with one backbone", faults)
-        return self.assemble(states)
+        detector = self.assemble(states)
+        detector.align(alignment)
+        return detector
 
     @final
     def learn(self, lesson: "Lesson", before: Arrays = NOTHING) -> ClassState:
@@ -240,4 +273,6 @@ class Learner(ABC):
         entry, evidence = self.remember(lesson, trained, before)
         calibration = self.calibrate(evidence)
         carry = self.carry(before, trained, entry, calibration)
-        return ClassState(lesson.name, calibration, entry, trained, carry, self.weights)
+        return ClassState(
+            lesson.name, calibration, entry, trained, carry, self.weights, evidence=evidence.arrays()
+        )

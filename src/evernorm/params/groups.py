@@ -36,6 +36,30 @@ class Engine(StrEnum):
     SCIPY = "scipy"
 
 
+class Guarantee(StrEnum):
+    """What a false-alarm rate that is asked for rests on."""
+
+    TAIL = "tail"  # the Weibull tail of the normal scores: reaches below one in n, promises nothing
+    CONFORMAL = "conformal"  # their ranks: keeps the rate for images like them, down to one in n + 1
+
+
+class AlignmentKind(StrEnum):
+    """What brings the scores of all classes to one scale (docs/decisions/alignment.md)."""
+
+    NONE = "none"  # nothing: one reading for all
+    WEIBULL = "weibull"  # each class is read by its own scores
+    CADA_B = "cada_b"  # maps are measured by the statistics of the class that a classifier names (CADA section 3.2)
+    CADA = "cada"  # by what a regressor expects of the image (CADA section 3.3)
+    CADA_WEIBULL = "cada_weibull"  # and each class is then read by its own scores
+
+
+class Spread(StrEnum):
+    """What the spread of an image's normal patch scores is taken from (CADA Table 5)."""
+
+    PEAK = "peak"  # the highest, above the mean
+    DEVIATION = "deviation"  # three standard deviations
+
+
 class Unmeasured(StrEnum):
     """What the gate makes of a class without the test images that its bounds need."""
 
@@ -183,6 +207,28 @@ class WeibullParams(Group):
     false_unknown_rate: Rate = 0.01  # of normal images, in the tail of their routing distances
 
 
+class HeadParams(Group):
+    """The classifier or regressor of an alignment. The values are CADA's (section 4.2), but for the iterations."""
+
+    convolutions: Annotated[int, Field(ge=0, le=4)] = 1
+    layers: Annotated[int, Field(ge=1, le=4)] = 2  # linear ones
+    width: Annotated[int, Field(ge=1, le=4096)] = 256  # of the linear layers but the last
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    iterations: Annotated[int, Field(ge=1, le=1_000_000)] = 500  # the paper: 5,000 to 20,000
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.05
+    smoothing: Annotated[float, Field(gt=0)] = 0.1  # alpha of Eq. 4, in units of the classes' mean peak
+
+
+class CalibrationParams(Group):
+    """How scores of different classes are compared, and what a false-alarm rate rests on."""
+
+    alignment: AlignmentKind = AlignmentKind.WEIBULL
+    spread: Spread = Spread.PEAK
+    guarantee: Guarantee = Guarantee.TAIL
+    head: HeadParams = HeadParams()
+
+
 class EvaluateParams(Group):
     """How far the AUPRO integral goes."""
 
@@ -265,6 +311,7 @@ class Params(Group):
     features: FeatureParams = FeatureParams()
     masks: MaskParams = MaskParams()
     weibull: WeibullParams = WeibullParams()
+    calibration: CalibrationParams = CalibrationParams()
     evaluate: EvaluateParams = EvaluateParams()
     gate: GateParams = GateParams()
     registry: RegistryParams = RegistryParams()

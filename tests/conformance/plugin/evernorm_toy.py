@@ -105,7 +105,7 @@ class ToyDetector(Detector):
     """Scores an image by how badly it is reconstructed."""
 
     @cached_property
-    def readings(self) -> Sequence[Reading]:
+    def own_readings(self) -> Sequence[Reading]:
         """Of the last class."""
         calibration = self.states[-1].calibration
         assert calibration is not None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from evernorm import checkpoint as checkpoints
+from evernorm.alignment.encoding import encoding
 from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.weibull import Calibration, Reading
 from evernorm.errors import FitError, StateError
@@ -221,10 +222,10 @@ class DiffCont(Learner):
         else:
             scores, scale = highest(places, _WORST), np.array([1.0, 0.0])
         scaled = (places * scale[0] + scale[1]).astype(np.float32)
-        moments = [np.array([each], np.float32) for each in (scaled.mean(), scaled.std())]
         spread = covariance(pooled(embeddings, self.own.prompts.embedding))
         entry = {"mean": mean, "covariance": spread, "map_scale": scale, "left_out": left_out}
-        return entry, Evidence(scores[None].astype(np.float32), None, *moments)
+        evidence = Evidence.of_maps(scores.astype(np.float32), scaled)
+        return entry, self.shown(evidence, {"inputs": inputs})
 
     def carry(self, before: Arrays, trained: Arrays, entry: Arrays, calibration: Calibration) -> Arrays:
         """The network, what screens its samples, and the mean covariance of the classes."""
@@ -256,6 +257,10 @@ class DiffCont(Learner):
     def eye(self, trained: Arrays) -> Eye:
         """What is diffused, whatever the class."""
         return lambda images: {"inputs": space.inputs(images, self.own.prompts.side, self.frozen)}
+
+    def encoded(self, arrays: Arrays) -> Floats | None:
+        """What is diffused, averaged to fewer places."""
+        return encoding(arrays["inputs"])
 
     def places(self, network: Network, inputs: Floats, labels: Indices) -> Floats:
         """How wrong the network is at each place, float32 ``[n, P]``."""
@@ -300,7 +305,7 @@ class DiffContDetector(Detector):
             )
 
     @cached_property
-    def readings(self) -> Sequence[Reading]:
+    def own_readings(self) -> Sequence[Reading]:
         """One a class."""
         return [state.calibration.at(0) for state in self.states if state.calibration is not None]
 

@@ -11,15 +11,16 @@ from typing import ClassVar
 
 import numpy as np
 
+from evernorm.alignment.encoding import of_patches
 from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.weibull import Reading
 from evernorm.errors import StateError
 from evernorm.features.extract import extract
 from evernorm.files import head, length
 from evernorm.memory.entry import build_memory
-from evernorm.memory.params import BudgetParams, MemoryParams, RoutingParams
+from evernorm.memory.params import BudgetParams, MemoryParams, RoutingParams, Score
 from evernorm.memory.routing import route, search
-from evernorm.memory.scoring import image_scores
+from evernorm.memory.scoring import image_scores, top_scores
 from evernorm.memory.search import NearestRows
 from evernorm.methods.detector import Detector, Found, Seen
 from evernorm.methods.learner import NOTHING, ClassState, Eye, Learner
@@ -69,7 +70,8 @@ class MemoryLearner(Learner):
         features = extract(
             self.backbone, read, count, batch_size=self.params.features.batch_size, progress=progress
         )
-        return self.memorise(features)
+        entry, evidence = self.memorise(features)
+        return entry, self.shown(evidence, {"features": features})
 
     def memorise(self, features: Floats) -> tuple[Arrays, Evidence]:
         """The entry of M rows and its evidence from features float32 ``[n, P, d]``."""
@@ -82,6 +84,10 @@ class MemoryLearner(Learner):
     def eye(self, trained: Arrays) -> Eye | None:
         """Frozen features, whatever the class."""
         return lambda images: {"features": self.backbone.features(images)}
+
+    def encoded(self, arrays: Arrays) -> Floats | None:
+        """The patches, averaged to fewer."""
+        return of_patches(arrays["features"], self.backbone.grid)
 
     def assemble(self, states: Sequence[ClassState]) -> "MemoryDetector":
         """The detector; reads no more rows than it will search."""
@@ -122,7 +128,7 @@ class MemoryDetector(Detector):
             raise StateError("entries of other features; learn them again with these", wrong)
 
     @cached_property
-    def readings(self) -> Sequence[Reading]:
+    def own_readings(self) -> Sequence[Reading]:
         """For the rows that are read."""
         return [
             state.calibration.at(rows)
@@ -192,7 +198,9 @@ class MemoryDetector(Detector):
         return distances, nearest
 
     def weigh(self, features: Floats, distances: Floats, nearest: Indices, place: Indices) -> Floats:
-        """Re-weighted image scores ``[n]``, each in the memory ``place[i]`` (PatchCore Eq. 7)."""
+        """Image scores ``[n]``, each in the memory ``place[i]``: re-weighted (PatchCore Eq. 7), or of its highest patches."""
+        if self.learner.own.knowledge.score is Score.TOP:
+            return top_scores(distances)
         raw = np.empty(len(features), np.float32)
         neighbours = self.learner.own.knowledge.neighbours
         for each in np.unique(place):

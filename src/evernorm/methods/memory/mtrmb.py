@@ -182,7 +182,7 @@ class Mtrmb(PromptedLearner[Adapter]):
         rows, evidence = build_memory(
             seen[ADAPTED], knowledge.rows, knowledge, self.params.seed, self.backbone.device, shrinks=False
         )
-        return {"rows": rows}, evidence
+        return {"rows": rows}, self.shown(evidence, seen)
 
     def adapter_of(self, trained: Arrays) -> Adapter:
         """The prompt of the class, and the words on it with the way in which it is fused with them."""

@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from evernorm.alignment.encoding import of_patches
 from evernorm.errors import StateError
 from evernorm.methods.detector import Seen
 from evernorm.methods.learner import Eye
@@ -90,6 +91,13 @@ class PromptedLearner(MemoryLearner, Generic[Adapted]):
             return {FROZEN: begun.arrays[FROZEN], ADAPTED: begun.adapted([adapter] * len(images))}
 
         return see
+
+    def encoded(self, arrays: Arrays) -> Floats | None:
+        """What images are routed by, whatever the class."""
+        frozen = arrays[FROZEN]
+        if frozen.ndim == 2:  # of the whole image
+            return frozen[:, :, None, None]
+        return of_patches(frozen, self.backbone.grid)
 
     def rows_read(self, sizes: list[int]) -> list[int]:
         """All rows of each entry: the size of the knowledge is fixed for each class, not in all."""

@@ -66,7 +66,8 @@ class Replay(MemoryLearner):
         order = np.random.default_rng(self.params.seed).permutation(len(new))
         chosen = order[: self.own.knowledge.buffer]
         resize = self.backbone.preprocess.resize
-        return {**entry, "images": np.stack([resize(new.read(int(number))) for number in chosen])}, evidence
+        images = np.stack([resize(new.read(int(number))) for number in chosen])
+        return {**entry, "images": images}, self.shown(evidence, {"features": features})
 
     def carry(self, before: Arrays, trained: Arrays, entry: Arrays, calibration: Calibration) -> Arrays:
         """N // T images of each of T classes; those of a class stay in the order in which they were drawn."""

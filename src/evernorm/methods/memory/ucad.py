@@ -127,7 +127,7 @@ class Ucad(PromptedLearner[Prompt]):
             adapted, knowledge.rows, knowledge, self.params.seed, device, shrinks=False
         )
         routing = leave_one_out_key_distances(frozen, keys, points // frozen.shape[1], device)
-        return {"keys": keys, "rows": rows}, replace(evidence, routing=routing)
+        return {"keys": keys, "rows": rows}, self.shown(replace(evidence, routing=routing), seen)
 
     def adapter_of(self, trained: Arrays) -> Prompt:
         """The prompt of the class; nothing where ``prompts.kind`` is none."""

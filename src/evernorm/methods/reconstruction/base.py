@@ -153,8 +153,7 @@ class ReconstructionLearner(Learner):
             "drift": drift,
             **kept.arrays(),
         }
-        moments = [np.array([each], np.float32) for each in (errors.mean(), errors.std())]
-        return entry, Evidence(scores[None], None, *moments)
+        return entry, self.shown(Evidence.of_maps(scores, errors), some(seen, held_out))
 
     def _drift(self, network: Reconstructor, lesson: Lesson, before: Arrays) -> Floats:
         """By which factor the scores of each class have grown since it was calibrated, float32 ``[T]``; 1 of this one."""

@@ -51,7 +51,7 @@ class ReconstructionDetector(Detector):
         return self.learner.own.prompts.continual is Continual.SEPARATE
 
     @cached_property
-    def readings(self) -> Sequence[Reading]:
+    def own_readings(self) -> Sequence[Reading]:
         """One a class."""
         return [state.calibration.at(0) for state in self.states if state.calibration is not None]
 

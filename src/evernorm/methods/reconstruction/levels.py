@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from evernorm.alignment.encoding import encoding
 from evernorm.methods.reconstruction.base import POOLED, ReconstructionLearner
-from evernorm.types import Floats, Image
+from evernorm.types import Arrays, Floats, Image
 
 
 class LevelsLearner(ReconstructionLearner):
@@ -20,3 +21,7 @@ class LevelsLearner(ReconstructionLearner):
         arrays = {f"level{place}": level.float().cpu().numpy() for place, level in enumerate(levels)}
         pooled = np.concatenate([array.mean(axis=(2, 3)) for array in arrays.values()], axis=1)
         return {**arrays, POOLED: pooled}
+
+    def encoded(self, arrays: Arrays) -> Floats | None:
+        """The deepest level."""
+        return encoding(arrays[f"level{len(self.levels) - 1}"])

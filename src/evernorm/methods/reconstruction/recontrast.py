@@ -8,7 +8,7 @@ from evernorm.methods.reconstruction.base import POOLED, ReconstructionLearner
 from evernorm.methods.registry import learner
 from evernorm.reconstruction.network import Reconstructor
 from evernorm.reconstruction.params import Rate, ReconstructionParams, ReconstructionPrompts
-from evernorm.types import Floats, Image
+from evernorm.types import Arrays, Floats, Image
 
 
 class ReContrastPrompts(ReconstructionPrompts):
@@ -51,3 +51,7 @@ class ReContrast(ReconstructionLearner):
             levels = self.backbone.levels(inputs)
         pooled = np.concatenate([level.float().mean(dim=(2, 3)).cpu().numpy() for level in levels], axis=1)
         return {"inputs": inputs.cpu().numpy(), POOLED: pooled}
+
+    def encoded(self, arrays: Arrays) -> Floats | None:
+        """The levels of the frozen encoder, each the mean of its places: more than that is not kept of an image."""
+        return arrays[POOLED][:, :, None, None]

@@ -1,0 +1,1 @@
+"""Scores of different classes on one scale (CADA), and what is read off them."""

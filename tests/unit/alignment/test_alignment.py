@@ -1,0 +1,192 @@
+"""Scores of two drawn classes, one with maps of three times the other's size, brought to one scale."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evernorm.alignment.alignment import Alignment, align
+from evernorm.calibration.evidence import Evidence
+from evernorm.calibration.weibull import Reading, calibrate
+from evernorm.errors import StateError
+from evernorm.metrics.image import auroc
+from evernorm.params.groups import CalibrationParams, Engine, HeadParams, WeibullParams
+from evernorm.types import Floats
+
+WEIBULL = WeibullParams(engine=Engine.SCIPY, false_alarm_rate=0.1)
+UNITS = (1.0, 3.0)
+
+
+def params(kind: str, **settings) -> CalibrationParams:
+    head = HeadParams(iterations=200, width=16)
+    return CalibrationParams.model_validate({"alignment": kind, "head": head, **settings})
+
+
+def drawn(seed: int, images: int = 40) -> tuple[list[Floats], list[Floats]]:
+    """Patch scores ``[n, 50]`` of each class, and what an encoder sees of the images."""
+    rng = np.random.default_rng(seed)
+    maps = [(unit * rng.gamma(9, 1 / 9, (images, 50))).astype(np.float32) for unit in UNITS]
+    seen = [
+        (direction + 0.2 * rng.standard_normal((images, 6, 3, 3))).astype(np.float32)
+        for direction in np.eye(6)[:2, :, None, None]
+    ]
+    return maps, seen
+
+
+def evidence(seed: int = 0) -> list[Evidence]:
+    maps, seen = drawn(seed)
+    return [
+        replace(
+            Evidence.of_maps(each.max(axis=1), each),
+            shown=np.arange(0, 40, 2),
+            encoded=of[::2].astype(np.float16),
+        )
+        for each, of in zip(maps, seen, strict=True)
+    ]
+
+
+def own() -> list[Reading]:
+    return [calibrate(each, WEIBULL).steps[0] for each in evidence()]
+
+
+def fitted(kind: str, **settings) -> tuple[Alignment, list[Reading]]:
+    return align(evidence(), own(), params(kind, **settings), WEIBULL, seed=0)
+
+
+def test_without_alignment_nothing_changes():
+    """Each class by its own scores; evidence is not even asked for."""
+    before = own()
+    alignment, readings = align(iter(()), before, params("weibull"), WEIBULL, seed=0)
+    assert not alignment.measures
+    assert before == readings
+
+
+def test_none_reads_all_classes_together():
+    """One reading, of the scores of both."""
+    alignment, (one, other) = fitted("none")
+    assert not alignment.measures
+    assert 80 == len(one.scores)
+    assert one.threshold == other.threshold
+    expected = calibrate(Evidence.joined(evidence()), WEIBULL).steps[0]
+    assert expected.mean == one.mean
+
+
+def test_the_statistics_are_mean_and_mean_of_the_peaks():
+    """Section 3.2: u is the mean of all normal patch scores, γ the mean over images of the highest."""
+    maps, _ = drawn(0)
+    expected = [(each.mean(), each.max(axis=1).mean()) for each in maps]
+    np.testing.assert_allclose(fitted("cada_b")[0].statistics, expected, rtol=1e-5)
+
+
+def test_the_spread_may_be_three_deviations():
+    """Table 5."""
+    maps, _ = drawn(0)
+    expected = [(each.mean(), each.mean() + 3 * each.std(axis=1).mean()) for each in maps]
+    np.testing.assert_allclose(fitted("cada_b", spread="deviation")[0].statistics, expected, rtol=1e-5)
+
+
+def test_scores_and_patches_are_measured_alike():
+    """Eq. 1: (s - u) / (γ - u), with the class given."""
+    alignment, _ = fitted("cada_b")
+    maps, seen = drawn(1)
+    for place in range(2):
+        given = np.full(40, place)
+        scores, patches = alignment.applied(maps[place].max(axis=1), maps[place], seen[place], given)
+        u, gamma = alignment.statistics[place]
+        np.testing.assert_allclose(patches, (maps[place] - u) / (gamma - u), rtol=1e-5)
+        np.testing.assert_allclose(scores, patches.max(axis=1), rtol=1e-5)
+
+
+def test_a_classifier_names_the_class():
+    """CaDA-B: of images that were not learned from; a class that is given is believed."""
+    alignment, _ = fitted("cada_b")
+    _, seen = drawn(1)
+    for place in range(2):
+        low, _ = alignment.expected(seen[place], None)
+        np.testing.assert_allclose(low, alignment.statistics[place, 0])
+        low, _ = alignment.expected(seen[place], np.full(40, 1 - place))
+        np.testing.assert_allclose(low, alignment.statistics[1 - place, 0])
+
+
+@pytest.mark.parametrize(
+    "structure", [{}, {"convolutions": 0, "layers": 1}, {"convolutions": 2, "dropout": 0}]
+)
+def test_a_regressor_expects_what_normal_images_of_the_class_have(structure):
+    """CADA: u and γ of images that were not learned from, in different units, without a class."""
+    head = HeadParams(iterations=400, width=16, **structure)
+    alignment, _ = fitted("cada", head=head)
+    _, seen = drawn(1)
+    for place, unit in enumerate(UNITS):
+        low, spread = alignment.expected(seen[place], None)
+        u, gamma = alignment.statistics[place]
+        np.testing.assert_allclose(low.mean(), u, rtol=0.2, atol=0.5)
+        np.testing.assert_allclose(spread.mean(), gamma - u, rtol=0.25, atol=0.5)
+        assert low.shape == spread.shape == (40,), unit
+
+
+@pytest.mark.parametrize("kind", ["cada_b", "cada", "cada_weibull"])
+def test_one_threshold_serves_both_classes(kind):
+    """Defects of the small class score below normal images of the large one, until they are aligned."""
+    alignment, readings = fitted(kind)
+    labels, raw, aligned = [], [], []
+    for place, (maps, seen) in enumerate(zip(*drawn(2), strict=True)):
+        maps[20:, :3] *= 2.5
+        raw.append(maps.max(axis=1))
+        scores, _ = alignment.applied(raw[-1], maps, seen, None)
+        aligned.append(readings[place].standardise(scores))
+        labels.append(np.arange(40) >= 20)
+    every = np.concatenate(labels)
+    before, after = (auroc(every, np.concatenate(each)) for each in (raw, aligned))
+    assert before < 0.8
+    assert after > 0.95
+
+
+def test_a_class_keeps_its_rate():
+    """What a person set for it, also where one reading serves all."""
+    one, other = own()
+    _, readings = align(evidence(), [one.at_rate(0.02), other], params("none"), WEIBULL, seed=0)
+    assert [0.02, 0.1] == [each.rate for each in readings]
+    assert readings[0].threshold == readings[1].score_at(0.02) > readings[1].threshold
+
+
+def test_an_odd_image_is_not_measured_by_nothing():
+    """Whatever the regressor says, the spread stays above a tenth of the usual."""
+    alignment, _ = fitted("cada")
+    odd = np.random.default_rng(3).normal(0, 100, (50, 6, 3, 3)).astype(np.float32)
+    usual = np.diff(alignment.statistics, axis=1).mean()
+    assert (alignment.expected(odd, None)[1] >= 0.0999 * usual).all()
+
+
+def test_the_same_evidence_gives_the_same_bytes():
+    """And survives the disk."""
+    (one, _), (other, _) = fitted("cada"), fitted("cada")
+    for name, array in one.arrays().items():
+        np.testing.assert_array_equal(array, other.arrays()[name])
+    _, seen = drawn(1)
+    back = Alignment.of(one.arrays(), one.params)
+    np.testing.assert_array_equal(one.expected(seen[0], None), back.expected(seen[0], None))
+    assert one.nbytes == back.nbytes > 0
+
+
+def test_what_was_not_stored_is_missed_with_a_word():
+    """No maps, or nothing of what the encoder saw."""
+    bare = [Evidence(each.scores) for each in evidence()]
+    with pytest.raises(StateError, match="to weibull, or learn the class again"):
+        align(bare, own(), params("cada"), WEIBULL, seed=0)
+    blind = [replace(each, means=None) for each in evidence()]
+    with pytest.raises(StateError, match="scores without maps cannot be aligned"):
+        align(blind, own(), params("cada"), WEIBULL, seed=0)
+    seeing, _ = fitted("cada")
+    with pytest.raises(StateError, match="without a frozen encoder"):
+        seeing.applied(np.ones(1), np.ones((1, 3)), None, None)
+
+
+def test_images_without_a_score_take_no_part():
+    """NaN, as the only image of its kind gets."""
+    whole = evidence()
+    scores = whole[0].scores.copy()
+    scores[0, [0, 3]] = np.nan
+    _, readings = align(
+        [replace(whole[0], scores=scores), whole[1]], own(), params("cada_weibull"), WEIBULL, 0
+    )
+    assert [19, 20] == [len(each.scores) for each in readings]
