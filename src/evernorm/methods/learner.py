@@ -97,9 +97,14 @@ class Learner(ABC):
     name: ClassVar[str]
     traits: ClassVar[Traits] = Traits()
     group: ClassVar[type[MethodParams]] = MethodParams
-    revisions: ClassVar[Mapping[str, int]] = dict.fromkeys(
-        ("masks", "prompts", "knowledge", "weibull", "features", "evaluate"), 1
-    )
+    revisions: ClassVar[Mapping[str, int]] = {
+        "masks": 1,
+        "prompts": 1,
+        "knowledge": 2,
+        "weibull": 2,
+        "features": 1,
+        "evaluate": 2,
+    }
     """By stage; raised by hand whenever the same input gives another result than before."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions whose versions its results depend on, beside those of every method."""
