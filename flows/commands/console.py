@@ -84,6 +84,7 @@ def show(summary: Summary, console: Console) -> None:
         *((f"{name} is set aside", escape(why)) for name, why in summary.set_aside.items()),
         *_little(summary),
         *_not_measured(summary),
+        *_not_kept(summary),
     ]
     if left := {name: len(images) for name, images in summary.dropped.items()}:
         told = ", ".join(f"{count} of {escape(summary.display[name])}" for name, count in left.items())
@@ -124,13 +125,21 @@ def _not_measured(summary: Summary) -> list[tuple[str, str]]:
     for name, lacking in summary.not_measured.items():
         known = summary.normal_images[name]
         says = (
-            f"; of its {known.number} training images, each left out, {percent(known.false_alarm_rate)} would be "
-            f"alarms (the rate asked for needs {known.needed} at least to be told)"
+            f"; of the {known.number} normal images that calibrate it, {percent(known.false_alarm_rate)} would be alarms"
             if known
             else ""
         )
         lines.append(("not measured", f"{name}: {lacking}{says}"))
     return lines
+
+
+def _not_kept(summary: Summary) -> list[tuple[str, str]]:
+    """Of classes with too few normal images for the rate that was asked for, what holds instead."""
+    return [
+        ("false-alarm rate", f"[yellow]{escape(summary.display[name])}[/]: {known.promise}")
+        for name, known in summary.normal_images.items()
+        if known and known.number < known.needed
+    ]
 
 
 def _matrix(summary: Summary) -> Table:

@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from evernorm.errors import ParamsError
-from evernorm.words import counted, percent
+from evernorm.words import percent
 from flows.commands.environment import prepare
 from flows.commands.runner import run_flow, say, table_console
 
@@ -71,10 +71,7 @@ def threshold_in_workspace(
     measured = (
         "" if there.choices[0].found is not None else "; there are no test images to measure what is found"
     )
-    say(
-        f"{counted(there.images, 'training image')}, each left out in turn: a rate below {1 / there.images:.1%} is an extrapolation"
-        f"{measured}"
-    )
+    say(f"{there.promise}{measured}")
     draw_trade_off(there, picture)
     say(f"drawn in {picture}")
     if setting:

@@ -157,7 +157,7 @@ def _higher(one: float | None, other: float | None) -> float | None:
 
 def _arrays(outcomes: list[Outcome]) -> Mapping[str, Any]:
     """Labels, scores and decisions of every test image, named ``class/what``."""
-    kinds = ("labels", "place", "unknown", "scores", "oracle_scores", "probabilities", "decisions")
+    kinds = ("labels", "place", "unknown", "raw", "scores", "oracle_scores", "probabilities", "decisions")
     return {f"{outcome.name}/{kind}": getattr(outcome, kind) for outcome in outcomes for kind in kinds}
 
 

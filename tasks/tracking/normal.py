@@ -1,10 +1,10 @@
 """What is known of a class from its normal training images alone, where nobody measured it."""
 
-import math
-
 from pydantic import BaseModel, ConfigDict
 
+from evernorm.calibration.promise import needed, promise
 from evernorm.calibration.weibull import Calibration, Reading
+from evernorm.methods.registry import learners
 from tasks.workspace.workspace import Workspace
 
 
@@ -14,14 +14,18 @@ class NormalImages(BaseModel):
     Attributes:
         number: Images that could be scored so.
         false_alarm_rate: Share of them that would be an alarm at the class's threshold.
-        needed: Images below which the false-alarm rate that was asked for is a guess: one alarm in so many.
+        asked: The false-alarm rate it was asked for.
+        needed: Images below which that cannot be kept, or is a guess.
+        promise: What a person may expect of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int
     false_alarm_rate: float
+    asked: float
     needed: int
+    promise: str
 
 
 def normal_images(workspace: Workspace, name: str, last: str) -> NormalImages | None:
@@ -29,10 +33,14 @@ def normal_images(workspace: Workspace, name: str, last: str) -> NormalImages | 
     calibration = _calibration(workspace, name, last)
     if calibration is None:
         return None
+    params = workspace.params
+    asked = params.own_rates.get(name, params.weibull.false_alarm_rate)
     return NormalImages(
         number=len(calibration.scores),
         false_alarm_rate=float((calibration.scores > calibration.threshold).mean()),
-        needed=math.ceil(1 / workspace.params.weibull.false_alarm_rate),
+        asked=asked,
+        needed=needed(asked, calibration.guarantee),
+        promise=promise(calibration, asked, held_out=learners()[params.method].traits.held_out),
     )
 
 

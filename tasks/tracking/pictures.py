@@ -23,6 +23,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 Classes = Mapping[str, str]
 _GOOD, _BAD, _LINE = "#3b6ea5", "#c8553d", "#444444"
 _TERM = "loss."
+_STRIPS = 20  # classes of a picture that has a strip for each
 
 
 def called(key: str, display: str) -> str:
@@ -45,6 +46,7 @@ def draw_all(
         "accuracy_matrix": accuracy_matrix(matrix, [*classes.values()]),
         "roc": roc(outcomes, classes),
         "scores": score_histograms(outcomes, classes, thresholds),
+        "alignment": alignment(outcomes, classes),
     }
     if any(key.endswith("/map") for key in examples):
         figures["examples"] = example_maps(examples, [*classes.values()][-1])
@@ -149,6 +151,35 @@ def score_histograms(outcomes: Arrays, classes: Classes, thresholds: Arrays) -> 
         axes.set_xlabel("score (standard deviations)", fontsize=8)
         if not place:
             _legend(axes, fontsize=7)
+    return figure
+
+
+def alignment(outcomes: Arrays, classes: Classes) -> Figure:
+    """Scores of all classes on one axis: as the method gives them, and as they are answered (CADA's Figure 5).
+
+    A strip a class, the last `_STRIPS` of them: where its normal images lie should be where those of the others do.
+    """
+    names = [name for name in classes if len(outcomes[f"{name}/labels"])][-_STRIPS:]
+    figure = Figure(figsize=(9, 1.2 + 0.75 * max(1, len(names))), layout="constrained")
+    panels = figure.subplots(max(1, len(names)), 2, squeeze=False, sharex="col")
+    titles = ("raw", "the method's own score"), ("scores", "as answered: one threshold for all")
+    for column, (kind, title) in enumerate(titles):
+        panels[0, column].set_title(title, fontsize=10)
+        every = np.concatenate([outcomes[f"{name}/{kind}"] for name in names]) if names else np.zeros(1)
+        bins = np.linspace(every.min(), max(np.quantile(every, 0.98), every.min() + 1e-6), 60)
+        for axes, name in zip(panels[:, column], names, strict=False):
+            labels, scores = outcomes[f"{name}/labels"], outcomes[f"{name}/{kind}"]
+            shown = np.clip(scores, bins[0], bins[-1])
+            parts = [(_GOOD, "good", shown[~labels]), (_BAD, "defective", shown[labels])]
+            for colour, label, values in parts:
+                axes.hist(values, bins=bins.tolist(), color=colour, label=label, alpha=0.75)
+            axes.set_yticks([])
+            axes.spines[["top", "right", "left"]].set_visible(False)
+            if not column:
+                axes.set_ylabel(classes[name], rotation=0, ha="right", va="center", fontsize=8)
+    for axes, label in zip(panels[-1], ("score", "standard deviations"), strict=True):
+        axes.set_xlabel(label, fontsize=8)
+    _legend(panels[0, 1], fontsize=7)
     return figure
 
 

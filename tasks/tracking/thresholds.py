@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evernorm.calibration.promise import promise
 from evernorm.calibration.weibull import Calibration
 from evernorm.errors import ParamsError, StateError
 from evernorm.evaluation.trade_off import RATES, Choice, trade_off
@@ -22,7 +23,7 @@ class Thresholds:
         display: What people call it.
         present: The rate it has.
         own: Whether that is its own, and not that of all.
-        images: Training images that could be scored as if they had not been learned from.
+        promise: What may be expected of that.
         choices: What would come of each rate, ascending; that of `present` among them.
     """
 
@@ -30,7 +31,7 @@ class Thresholds:
     display: str
     present: float
     own: bool
-    images: int
+    promise: str
     choices: list[Choice]
 
 
@@ -59,9 +60,11 @@ def thresholds_of(workspace: Workspace, name: str, asked: float | None = None) -
     labels, scores, decisions, unknown, routed = (
         np.asarray(test[f"{name}/{what}"]) for what in ("labels", "scores", "decisions", "unknown", "place")
     )
+    held_out = learners()[workspace.params.method].traits.held_out
+    told = promise(reading, present, held_out=held_out)
     rates = sorted({*RATES, present, *([asked] if asked else [])})
     choices = trade_off(reading, labels, scores, unknown | (routed != place), decisions, rates)
-    return Thresholds(name, workspace.display(name), present, name in own, len(reading.scores), choices)
+    return Thresholds(name, workspace.display(name), present, name in own, told, choices)
 
 
 def refuse_without(workspace: Workspace, name: str) -> None:

@@ -94,8 +94,9 @@ def test_what_nobody_measured_is_told_with_what_normal_images_say(shared):
     assert {"cloth": "no test images"} == summary["not_measured"]
     known = summary["normal_images"]["cloth"]
     assert (20, 10) == (known["needed"], known["number"])
-    assert "cloth: no test images; of its 10 training images, each left out," in shared.said
-    assert "needs 20 at least" in shared.said
+    assert "cloth: no test images; of the 10 normal images that calibrate it," in shared.said
+    assert "extrapolation of the Weibull tail of 10 normal images" in shared.said
+    assert "(20 images are needed)" in shared.said
 
 
 def test_another_workspace_is_refused_before_it_learns_and_may_have_a_model_of_its_own(shared, evernorm):

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evernorm.calibration.evidence import Evidence
+from evernorm.calibration.promise import needed, promise
 from evernorm.calibration.weibull import Calibration, calibrate, reached
 from evernorm.params.groups import Engine, Guarantee, WeibullParams
 
@@ -68,3 +69,33 @@ def test_the_guarantee_survives_the_disk_and_old_calibrations_rest_on_the_tail(t
     stored = (tmp_path / "weibull.json").read_text()
     (tmp_path / "weibull.json").write_text(stored.replace('"guarantee": "conformal",', ""))
     assert Guarantee.TAIL is Calibration.load(tmp_path).steps[0].guarantee
+
+
+@pytest.mark.parametrize(
+    ("images", "rate", "guarantee", "held_out", "said"),
+    [
+        (30, 0.01, Guarantee.CONFORMAL, True, "1.0% cannot be kept by 30 normal images: 99 are needed"),
+        (30, 0.01, Guarantee.CONFORMAL, False, "which keeps 3.2% (expected, not promised"),
+        (
+            99,
+            0.01,
+            Guarantee.CONFORMAL,
+            True,
+            "at most 1.0% of images like the 99 normal images that calibrate",
+        ),
+        (30, 0.01, Guarantee.TAIL, True, "1.0% is an extrapolation of the Weibull tail of 30 normal images"),
+        (30, 0.05, Guarantee.TAIL, False, "an estimate, nothing is promised"),
+    ],
+)
+def test_a_person_is_told_what_a_rate_is_worth(images, rate, guarantee, held_out, said):
+    """What is promised, what cannot be, and what holds instead."""
+    scores = np.linspace(1, 2, images, dtype=np.float32)
+    params = WeibullParams(engine=Engine.SCIPY)
+    read = calibrate(Evidence(scores[None]), params, guarantee).steps[0]
+    assert said in promise(read, rate, held_out=held_out)
+
+
+def test_how_many_images_a_rate_needs():
+    """Ranks need 1 / rate - 1, the tail sees one in so many."""
+    assert [99, 19, 9] == [needed(rate, Guarantee.CONFORMAL) for rate in (0.01, 0.05, 0.1)]
+    assert [100, 20, 10] == [needed(rate, Guarantee.TAIL) for rate in (0.01, 0.05, 0.1)]

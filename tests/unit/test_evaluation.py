@@ -163,6 +163,7 @@ def outcome_of(name, labels, scores, unknown, place=None, left_out=None):
         place=places,
         unknown=unknown,
         left_out=None if left_out is None else np.array(left_out, bool),
+        raw=scores,
         scores=scores,
         oracle_scores=scores,
         probabilities=np.zeros(len(labels)),

@@ -22,15 +22,18 @@ def test_pictures_are_drawn_also_where_little_is_known(tmp_path):
     outcomes = {
         "a/labels": np.array([False, True]),
         "a/scores": np.array([0.0, 3.0]),
+        "a/raw": np.array([0.0, 3.0]),
         "b/labels": np.zeros(1, bool),
         "b/scores": np.array([0.5]),
+        "b/raw": np.array([0.5]),
         "c/labels": np.zeros(0, bool),
         "c/scores": np.zeros(0),
+        "c/raw": np.zeros(0),
     }
     matrix = [[1.0], [1.0, None], [1.0, None, None]]
     classes = {"a": "A", "b": "Blister Ø5 mm", "c": "5 $ or 6 $"}
     draw_all(tmp_path / "none", classes, matrix, outcomes, {}, {"a": np.array([2.0])})
-    pictures = {"accuracy_matrix.png", "roc.png", "scores.png"}
+    pictures = {"accuracy_matrix.png", "roc.png", "scores.png", "alignment.png"}
     assert pictures == {p.name for p in (tmp_path / "none").iterdir()}
     image, spots = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.float32)
     examples = {
@@ -62,9 +65,9 @@ def test_a_picture_names_a_class_as_people_do_where_its_font_can():
 
 def test_a_stream_without_test_images_has_pictures_too(tmp_path):
     """Nothing to tell apart, so no legend, and nothing that matplotlib would warn of."""
-    outcomes = {"a/labels": np.zeros(0, bool), "a/scores": np.zeros(0)}
+    outcomes = {"a/labels": np.zeros(0, bool), "a/scores": np.zeros(0), "a/raw": np.zeros(0)}
     draw_all(tmp_path, {"a": "A"}, [[None]], outcomes, {}, {})
-    assert 3 == len(list(tmp_path.iterdir()))
+    assert 4 == len(list(tmp_path.iterdir()))
 
 
 def test_the_overlay_puts_image_and_heat_side_by_side_between_words_and_legend(tmp_path):

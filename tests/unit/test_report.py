@@ -19,6 +19,7 @@ def outcome(name: str, labels, scores, unknown, place, left_out=None) -> Outcome
         place=np.array(place),
         unknown=unknown,
         left_out=None if left_out is None else np.array(left_out, bool),
+        raw=scores,
         scores=scores,
         oracle_scores=scores,
         probabilities=np.clip(scores, 0, 1),

@@ -1,8 +1,8 @@
 """Class-agnostic distribution alignment: CADA (Guo et al., 2024), beside its equations, over classes that keep arriving.
 
 The score of a patch is measured by the mean u of an image's normal patch scores and by γ, where they end:
-(s − u) / (γ − u) (Eq. 1 and 5). u and γ are those of the class (CaDA-A where it is given, CaDA-B where a classifier names
-it, section 3.2), or what a regressor expects of the image (CADA, section 3.3). Everything is fitted from what each class
+(s − u) / (γ − u) (Eq. 1 and 5). u and γ are those of the class (CaDA-A, that an image was sent to or that is given; CaDA-B, that a classifier
+names; section 3.2), or what a regressor expects of the image (CADA, section 3.3). Everything is fitted from what each class
 has stored (`calibration.evidence`): no image is read again, and a class that arrives makes the heads anew, so that none
 is forgotten (docs/decisions/alignment.md).
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _LEAST = (
     0.1  # of the classes' mean spread: what no spread is below, whatever the regressor says of an odd image
 )
-MEASURED = {AlignmentKind.CADA_B, AlignmentKind.CADA, AlignmentKind.CADA_WEIBULL}
+MEASURED = {AlignmentKind.CADA_A, AlignmentKind.CADA_B, AlignmentKind.CADA, AlignmentKind.CADA_WEIBULL}
 """The kinds that change scores, and need maps and what a frozen encoder sees."""
 
 
@@ -61,29 +61,38 @@ class Alignment:
         return sum(int(array.nbytes) for array in self.arrays().values())
 
     def applied(
-        self, scores: Floats, patches: Floats, encoded: Floats | None, given: Indices | None
+        self, scores: Floats, patches: Floats, encoded: Floats | None, place: Indices, *, given: bool
     ) -> tuple[Floats, Floats]:
         """Scores ``[n]`` and patch scores ``[n, P]`` of images, by what is expected of each (Eq. 5).
 
         Args:
             scores: Of the images.
             patches: Of their patches.
-            encoded: What the encoder sees of them (`alignment.encoding`).
-            given: int64 ``[n]``, their classes where those are known; the regressor does not ask.
+            encoded: What the encoder sees of them (`alignment.encoding`); None for a method without one.
+            place: int64 ``[n]``, the classes they were sent to.
+            given: Whether that is known to be right; the regressor does not ask.
+
+        Raises:
+            StateError: There is no encoder, and the alignment asks it.
         """
-        if encoded is None:
+        low, spread = self.expected(encoded, place, given=given)
+        return (scores - low) / spread, (patches - low[:, None]) / spread[:, None]
+
+    def expected(
+        self, encoded: Floats | None, place: Indices, *, given: bool = False
+    ) -> tuple[Floats, Floats]:
+        """The u and γ − u of images, float32 ``[n]`` each; see `applied`."""
+        kind = self.params.alignment
+        if self.statistics is None:
+            raise ValueError(f"alignment {kind.value} changes no score")
+        if kind is AlignmentKind.CADA_A or (kind is AlignmentKind.CADA_B and given):
+            found = self.statistics[place]
+        elif encoded is None:
             raise StateError(
                 "a method without a frozen encoder cannot be aligned by what is expected of an image"
             )
-        low, spread = self.expected(encoded, given)
-        return (scores - low) / spread, (patches - low[:, None]) / spread[:, None]
-
-    def expected(self, encoded: Floats, given: Indices | None) -> tuple[Floats, Floats]:
-        """U and γ − u of images, float32 ``[n]`` each; see `applied`."""
-        if self.statistics is None:
-            raise ValueError(f"alignment {self.params.alignment.value} changes no score")
-        if self.params.alignment is AlignmentKind.CADA_B:
-            found = self.statistics[self._head(encoded).argmax(axis=1) if given is None else given]
+        elif kind is AlignmentKind.CADA_B:
+            found = self.statistics[self._head(encoded).argmax(axis=1)]
         else:
             found = self._head(encoded)
         low, high = found.T
@@ -154,25 +163,30 @@ def _fitted(
 
     Of the images that are kept alone where they are measured by what is expected of them.
     """
+    statistics = np.array([_ends(each, params.spread).mean(axis=0) for each in evidence], np.float32)
+    if params.alignment is AlignmentKind.CADA_A:
+        alignment = Alignment(params, statistics)
+        return alignment, [_measured(alignment, each, None, place) for place, each in enumerate(evidence)]
     from evernorm.alignment.head import fit_classifier, fit_regressor
 
     kept = [each.with_encoding() for each in evidence]
+    inputs = [np.asarray(each.encoded, np.float32) for each in kept]
     ends = [_ends(each, params.spread) for each in kept]
-    inputs = np.concatenate([each.encoded for each in kept if each.encoded is not None]).astype(np.float32)
     groups = np.concatenate([np.full(len(each), place) for place, each in enumerate(ends)])
-    statistics = np.array([_ends(each, params.spread).mean(axis=0) for each in evidence], np.float32)
     if params.alignment is AlignmentKind.CADA_B:
-        head = fit_classifier(inputs, groups, params.head, seed)
+        head = fit_classifier(np.concatenate(inputs), groups, params.head, seed)
     else:
-        head = fit_regressor(inputs, groups, np.concatenate(ends), params.head, seed)
+        head = fit_regressor(np.concatenate(inputs), groups, np.concatenate(ends), params.head, seed)
         evidence = kept
     alignment = Alignment(params, statistics, head.arrays())
-    aligned = []
-    for place, each in enumerate(evidence):
-        encoded = inputs[groups == place]
-        given = np.full(each.scores.shape[1], place) if params.alignment is AlignmentKind.CADA_B else None
-        aligned.append(each.measured(*alignment.expected(encoded, given)))
-    return alignment, aligned
+    pairs = enumerate(zip(evidence, inputs, strict=True))
+    return alignment, [_measured(alignment, each, encoded, place) for place, (each, encoded) in pairs]
+
+
+def _measured(alignment: Alignment, evidence: Evidence, encoded: Floats | None, place: int) -> Evidence:
+    """Of a class, by what is expected of each of its images."""
+    places = np.full(evidence.scores.shape[1], place)
+    return evidence.measured(*alignment.expected(encoded, places, given=True))
 
 
 def _ends(evidence: Evidence, spread: Spread) -> Doubles:

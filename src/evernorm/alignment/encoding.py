@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from evernorm.types import Doubles, Floats, Indices
+from evernorm.types import Floats, Indices
 
 SIDE = 7  # places a side, at most
 SHOWN = 64  # images of a class that are kept
@@ -13,7 +13,7 @@ SHOWN = 64  # images of a class that are kept
 def encoding(maps: Floats) -> Floats:
     """Feature maps ``[n, C, H, W]`` as float32 ``[n, C, h, w]``, each cell the mean of what it covers."""
     rows, columns = (_mean_of(side, min(side, SIDE)) for side in maps.shape[2:])
-    small: Floats = (rows @ maps @ columns.T).astype(np.float32)
+    small: Floats = (rows @ maps @ columns.T).astype(np.float32, copy=False)
     return small
 
 
@@ -28,9 +28,9 @@ def shown(count: int) -> Indices:
 
 
 @lru_cache(maxsize=16)
-def _mean_of(source: int, target: int) -> Doubles:
+def _mean_of(source: int, target: int) -> Floats:
     """Matrix ``[target, source]`` of averaging along one axis; cells may overlap (torch's adaptive pooling)."""
-    matrix = np.zeros((target, source))
+    matrix = np.zeros((target, source), np.float32)
     for cell in range(target):
         start, end = cell * source // target, -(-(cell + 1) * source // target)
         matrix[cell, start:end] = 1 / (end - start)

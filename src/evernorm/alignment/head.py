@@ -18,6 +18,9 @@ from evernorm.params.groups import HeadParams
 from evernorm.types import Arrays, Doubles, Floats, Indices
 
 
+_CLIP = 1.0  # largest norm of the gradient: the rate is high, and some encoders see far out
+
+
 class Head:
     """A trained one.
 
@@ -124,6 +127,7 @@ def _fit(
                 raise TrainingError(
                     "the head of the alignment diverged; lower calibration.head.learning_rate"
                 )
+            nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
             optimizer.step()
     return Head(network.eval().requires_grad_(False), mean, std, scale)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from evernorm.data.experience import TestView
 from evernorm.methods.detector import UNKNOWN, Detector, Judged, Seen
 from evernorm.metrics.pixel import PixelMetrics, PixelResult
-from evernorm.types import Arrays, Doubles, Flags, Indices
+from evernorm.types import Arrays, Doubles, Flags, Floats, Indices
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Outcome:
         place: int64 ``[n]``, number of the class each image was sent to.
         unknown: bool ``[n]``, taken for a product that the bank does not know.
         left_out: bool ``[n]``, whether a bank that never learned the class would say so; None where none tells.
+        raw: float32 ``[n]``, the method's own scores, before any alignment.
         scores: float64 ``[n]``, standardised in the class it was sent to.
         oracle_scores: float64 ``[n]``, standardised in the image's true class.
         probabilities: float64 ``[n]``, outlier probability.
@@ -59,6 +60,7 @@ class Outcome:
     place: Indices
     unknown: Flags
     left_out: Flags | None
+    raw: Floats
     scores: Doubles
     oracle_scores: Doubles
     probabilities: Doubles
@@ -130,6 +132,7 @@ def _judge_class(
         place=_joined([judged.place for judged in served], np.int64),
         unknown=_joined([judged.routed == UNKNOWN for judged in served], np.bool_),
         left_out=np.concatenate(left_out) if left_out else None,
+        raw=_joined([judged.raw for judged in served], np.float32),
         scores=_joined([judged.score for judged in served], np.float64),
         oracle_scores=_joined([judged.score for judged in told], np.float64),
         probabilities=_joined([judged.probability for judged in served], np.float64),

@@ -280,7 +280,8 @@ class Detector(ABC):
         count, scores, spots = len(found.place), found.raw, found.patches
         if self.alignment.measures and spots is not None:
             encoded = self.learner.encoded({name: np.asarray(each) for name, each in seen.arrays.items()})
-            scores, spots = self.alignment.applied(scores, spots, encoded, given)
+            told = given is not None
+            scores, spots = self.alignment.applied(scores, spots, encoded, found.place, given=told)
         score, probability, p_value, threshold, map_threshold = (np.empty(count) for _ in range(5))
         beyond = np.empty(count, np.bool_)
         patches = None if spots is None else np.empty_like(spots)

@@ -50,6 +50,7 @@ class Traits:
         open_set: Whether an image may be called unknown: of no class that was learned.
         maps: Whether answers come with an anomaly map.
         fixed_features: What an image is seen as never changes once its class is trained, so that it can be stored.
+        held_out: What calibrates a class was never learned from, and not left out in turn.
     """
 
     state: StateKind = StateKind.INDEPENDENT
@@ -59,6 +60,7 @@ class Traits:
     open_set: bool = False
     maps: bool = True
     fixed_features: bool = True
+    held_out: bool = False
 
 
 @dataclass(frozen=True)

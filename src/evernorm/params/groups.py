@@ -48,7 +48,10 @@ class AlignmentKind(StrEnum):
 
     NONE = "none"  # nothing: one reading for all
     WEIBULL = "weibull"  # each class is read by its own scores
-    CADA_B = "cada_b"  # maps are measured by the statistics of the class that a classifier names (CADA section 3.2)
+    CADA_A = (
+        "cada_a"  # maps are measured by the statistics of the class an image was sent to (CADA section 3.2)
+    )
+    CADA_B = "cada_b"  # by those of the class that a classifier names
     CADA = "cada"  # by what a regressor expects of the image (CADA section 3.3)
     CADA_WEIBULL = "cada_weibull"  # and each class is then read by its own scores
 

@@ -35,7 +35,7 @@ _FEWEST = 2  # images that are trained on
 class ReconstructionLearner(Learner):
     """A network behind a frozen encoder that learns to give back what normal images look like there."""
 
-    traits = Traits(state=StateKind.CHAINED, trained=True)
+    traits = Traits(state=StateKind.CHAINED, trained=True, held_out=True)
 
     @property
     def own(self) -> ReconstructionParams:
