@@ -102,7 +102,15 @@ def _file_name(name: str) -> str:
 
 
 def _means(summaries: "dict[Variant, list[Summary]]", seeds: int) -> Table:
-    columns = ("image AUROC", "pixel AP", "pooled AUROC", "forgetting", "routing", "bytes a class")
+    columns = (
+        "image AUROC",
+        "pixel AP",
+        "pooled AUROC",
+        "pooled pixel AP",
+        "forgetting",
+        "routing",
+        "bytes a class",
+    )
     title = f"Means over classes after the last experience; ± over {seeds} seeds"
     table = Table(
         "variant", *columns, box=SIMPLE_HEAD, title=title if seeds > 1 else title.split(";", maxsplit=1)[0]
@@ -113,6 +121,7 @@ def _means(summaries: "dict[Variant, list[Summary]]", seeds: int) -> Table:
             _spread([each.mean.image_auroc for each in learned]),
             _spread([each.mean.pixel_ap for each in learned]),
             _spread([each.pooled.image_auroc for each in learned]),
+            _spread([each.pooled.pixel_ap for each in learned]),
             _spread([each.forgetting.chaudhry for each in learned]),
             _spread([each.routing_accuracy for each in learned]),
             f"{learned[0].bank_bytes / len(learned[0].classes):,.0f}",

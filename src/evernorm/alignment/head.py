@@ -17,7 +17,6 @@ from evernorm.errors import TrainingError
 from evernorm.params.groups import HeadParams
 from evernorm.types import Arrays, Doubles, Floats, Indices
 
-
 _CLIP = 1.0  # largest norm of the gradient: the rate is high, and some encoders see far out
 
 

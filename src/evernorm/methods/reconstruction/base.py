@@ -18,9 +18,11 @@ from evernorm.data.experience import Experience
 from evernorm.errors import FitError, StateError
 from evernorm.features.extract import collect
 from evernorm.maps import highest
+from evernorm.methods.ablation import Tables
 from evernorm.methods.discriminant import covariance
 from evernorm.methods.learner import NOTHING, ClassState, Eye, Learner, StateKind, Traits
 from evernorm.methods.lesson import Lesson
+from evernorm.methods.reconstruction.ablations import cada_tables
 from evernorm.methods.reconstruction.detector import ReconstructionDetector
 from evernorm.methods.reconstruction.kept import Kept
 from evernorm.reconstruction.network import PREFIX, Reconstructor
@@ -84,6 +86,10 @@ class ReconstructionLearner(Learner):
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the places that are judged: those of the shallowest level."""
         return self.levels[0][1:]
+
+    def ablations(self) -> Tables:
+        """CADA's Tables 3 to 5."""
+        return cada_tables(self.name)
 
     # -- learning ----------------------------------------------------------------------------------------
 
