@@ -75,7 +75,9 @@ def _check_device(device: Device) -> None:
 def _check_method(params: Params) -> None:
     # On the processor: what is built here is thrown away, and the GPU's memory is the stages'.
     features = params.features.model_copy(update={"device": Device.CPU})
-    learner_of(params.model_copy(update={"features": features})).check()
+    learner = learner_of(params.model_copy(update={"features": features}))
+    learner.check_alignment()
+    learner.check()
 
 
 def _check_segmenter(params: Params) -> None:

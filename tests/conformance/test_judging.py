@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from evernorm.errors import StateError
+from evernorm.alignment.alignment import MEASURED
+from evernorm.errors import ParamsError, StateError
 from evernorm.methods.bank import load_bank, save_bank
-from evernorm.methods.detector import UNKNOWN, Seen
-from evernorm.params.groups import Device
+from evernorm.methods.detector import UNKNOWN, Detector, Seen
+from evernorm.params.file import override, parse_params
+from evernorm.params.groups import AlignmentKind, Device, Params
 from tests.conformance.drawn import CLASSES, draw
 
 
@@ -143,3 +145,49 @@ def test_a_damaged_bank_is_refused(detector, tmp_path):
     entries.write_bytes(entries.read_bytes()[:-9])
     with pytest.raises(StateError, match="is damaged"):
         load_bank(tmp_path, Device.CPU)
+
+
+def params_aligned(learner, kind: AlignmentKind) -> Params:
+    """The method's, with an alignment."""
+    settings = [f"calibration.alignment={kind}", "calibration.head.iterations=20"]
+    return parse_params(override(learner.params.model_dump(mode="json"), settings))
+
+
+def aligned(learner, states, kind: AlignmentKind) -> Detector:
+    """The same classes, read so."""
+    return type(learner)(params_aligned(learner, kind), learner.backbone).detector_of(states)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in AlignmentKind if kind is not AlignmentKind.WEIBULL])
+def test_an_aligned_bank_answers_alike_wherever_it_is(learner, states, images, tmp_path, kind):
+    """Stored and loaded, alone and together; what a method scores by itself stays, and one threshold may serve all."""
+    if kind in MEASURED and not learner.traits.maps:
+        with pytest.raises(StateError, match=r"cannot be aligned|without what alignment predicts from"):
+            aligned(learner, states, kind)
+        with pytest.raises(ParamsError, match=f"{kind}, but {learner.name} has no anomaly map"):
+            type(learner)(params_aligned(learner, kind), learner.backbone).check_alignment()
+        return
+    detector = aligned(learner, states, kind)
+    answers = detector.predict(images)
+    save_bank(detector, tmp_path)
+    loaded = load_bank(tmp_path, Device.CPU)
+    assert detector.bank_bytes == loaded.bank_bytes
+    for image, one, other in zip(images, answers, loaded.predict(images), strict=True):
+        alike(one, other)
+        alike(one, loaded.predict([image])[0], exact=False)
+    seen = detector.see(images)
+    judged, before = detector.judge(seen), learner.detector_of(states).judge(seen)
+    np.testing.assert_array_equal(before.raw, judged.raw)
+    np.testing.assert_array_equal(before.place, judged.place)
+    if kind is not AlignmentKind.CADA_WEIBULL:
+        assert 1 == len({reading.threshold for reading in detector.readings})
+
+
+def test_every_line_of_its_tables_can_be_asked_for(learner):
+    """Settings of ablations are parameters."""
+    values = learner.params.model_dump(mode="json")
+    for lines in learner.ablations().values():
+        names = [line.name for line in lines]
+        assert len(names) == len(set(names)) > 1
+        for line in lines:
+            parse_params(override(values, line.settings))

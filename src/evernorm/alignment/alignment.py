@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 _LEAST = (
     0.1  # of the classes' mean spread: what no spread is below, whatever the regressor says of an odd image
 )
-MEASURED = {AlignmentKind.CADA_A, AlignmentKind.CADA_B, AlignmentKind.CADA, AlignmentKind.CADA_WEIBULL}
-"""The kinds that change scores, and need maps and what a frozen encoder sees."""
+ASKING = {AlignmentKind.CADA_B, AlignmentKind.CADA, AlignmentKind.CADA_WEIBULL}
+"""The kinds that ask what a frozen encoder sees of an image."""
+MEASURED = {AlignmentKind.CADA_A, *ASKING}
+"""The kinds that change scores, and so need maps."""
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 
-from evernorm.alignment.alignment import Alignment
+from evernorm.alignment.alignment import ASKING, MEASURED, Alignment
 from evernorm.alignment.encoding import shown
 from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.weibull import Calibration, calibrate
 from evernorm.data.profile import Profile
-from evernorm.errors import StateError
+from evernorm.errors import ParamsError, StateError
 from evernorm.features.backbone import TimmBackbone, build_backbone
 from evernorm.features.weights import source_digest
 from evernorm.methods.ablation import Tables
-from evernorm.params.groups import MethodParams, Params
+from evernorm.params.groups import AlignmentKind, MethodParams, Params
 from evernorm.types import Arrays, Floats, Image, Progress
 
 if TYPE_CHECKING:
@@ -152,6 +152,25 @@ class Learner(ABC):
             WeightsError: The weights are missing or do not fit.
         """
         _ = self.backbone
+
+    @final
+    def check_alignment(self) -> None:
+        """Refuse an alignment that scores of this method cannot have, before anything is made.
+
+        Raises:
+            ParamsError: It has no maps, or no frozen encoder.
+        """
+        kind = self.params.calibration.alignment
+        lacking = None
+        if kind in MEASURED and not self.traits.maps:
+            lacking = "has no anomaly map to measure"
+        elif kind in ASKING and type(self).encoded is Learner.encoded:
+            lacking = "has no frozen encoder to expect anything from"
+        if lacking:
+            raise ParamsError(
+                f"calibration.alignment is {kind.value}, but {self.name} {lacking}; set it to "
+                f"{AlignmentKind.WEIBULL.value} or {AlignmentKind.NONE.value}"
+            )
 
     def ablations(self) -> Tables:
         """The tables of its paper that can be made with these parameters; none where it has none."""
