@@ -24,19 +24,21 @@ class Head:
     """A trained one.
 
     Args:
-        network: On the CPU, judging.
+        network: Judging, without gradients.
         mean: float32 ``[C, 1, 1]``, of each channel of what it is trained on.
         std: float32 ``[C, 1, 1]``, its standard deviation.
         scale: float32 ``[outputs]``, by which its outputs are multiplied.
     """
 
     def __init__(self, network: nn.Sequential, mean: Floats, std: Floats, scale: Floats) -> None:
-        self._network, self._mean, self._std, self._scale = network, mean, std, scale
+        self._network = network.to(memory_format=torch.channels_last)  # twice as fast for so small maps
+        self._mean, self._std, self._scale = mean, std, scale
 
     def __call__(self, encoded: Floats) -> Floats:
         """Outputs ``[n, outputs]`` of ``[n, C, h, w]``."""
         with torch.inference_mode():
-            outputs: Floats = self._network(torch.from_numpy((encoded - self._mean) / self._std)).numpy()
+            inputs = torch.from_numpy((encoded - self._mean) / self._std)
+            outputs: Floats = self._network(inputs.contiguous(memory_format=torch.channels_last)).numpy()
         return outputs * self._scale
 
     def arrays(self) -> Arrays:
