@@ -69,7 +69,10 @@ def once(test: TestClass) -> TestClass:
     seen: dict[int, Seen] = {}
 
     def see(block: Indices) -> Seen:
-        return seen.setdefault(int(block[0]), test.see(block))
+        start = int(block[0])
+        if start not in seen:
+            seen[start] = test.see(block)
+        return seen[start]
 
     return replace(test, see=see)
 
@@ -131,9 +134,8 @@ def overhead(detector: Detector, params: Params, tests: Sequence[TestClass]) -> 
     image, place = view.read(0), np.zeros(1, np.int64)
 
     def expected() -> None:
-        encoded = detector.learner.encoded(arrays)
-        if encoded is not None:
-            detector.alignment.expected(encoded, place)
+        encoded = detector.learner.encoded(arrays) if detector.alignment.asks else None
+        detector.alignment.expected(encoded, place)
 
     return quickest(expected) / quickest(lambda: backbone.features([image]))
 

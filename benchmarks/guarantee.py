@@ -80,7 +80,7 @@ def normal_features(params: Params, data: Path, name: str) -> Floats:
 def achieved(features: Floats, rows: int, params: Params, seed: int) -> list[list[float]]:
     """For each rule and rate, the share of the images of the other half that are alarms."""
     order = np.random.default_rng(seed).permutation(len(features))
-    learned, other = features[np.sort(order[: len(order) // 2])], features[order[len(order) // 2 :]]
+    learned, other = np.split(features[order], [len(order) // 2])
     device = torch.device("cpu")
     kept, evidence = build_memory(learned, rows, KNOWLEDGE, 0, device, shrinks=False)
     scores = judged(kept, other)

@@ -4,15 +4,15 @@ from pydantic import BaseModel, ConfigDict
 
 from evernorm.calibration.promise import needed, promise
 from evernorm.calibration.weibull import Calibration, Reading
-from evernorm.methods.registry import learners
+from evernorm.methods.registry import learner_of
 from tasks.workspace.workspace import Workspace
 
 
 class NormalImages(BaseModel):
-    """Each training image of a class, scored by the memory without what it gave to it.
+    """The normal images that calibrate a class, each scored as if it had not been learned from.
 
     Attributes:
-        number: Images that could be scored so.
+        number: Images that could be scored so; of all classes where one reading serves all.
         false_alarm_rate: Share of them that would be an alarm at the class's threshold.
         asked: The false-alarm rate it was asked for.
         needed: Images below which that cannot be kept, or is a guess.
@@ -40,7 +40,7 @@ def normal_images(workspace: Workspace, name: str, last: str) -> NormalImages | 
         false_alarm_rate=float((calibration.scores > calibration.threshold).mean()),
         asked=asked,
         needed=needed(asked, calibration.guarantee),
-        promise=promise(calibration, asked, held_out=learners()[params.method].traits.held_out),
+        promise=promise(calibration, asked, exchangeable=learner_of(params).exchangeable),
     )
 
 

@@ -10,7 +10,7 @@ from evernorm.calibration.weibull import Calibration
 from evernorm.errors import ParamsError, StateError
 from evernorm.evaluation.trade_off import RATES, Choice, trade_off
 from evernorm.files import read_arrays, read_json
-from evernorm.methods.registry import learners
+from evernorm.methods.registry import learner_of, learners
 from tasks.workspace.workspace import Workspace
 
 
@@ -60,8 +60,7 @@ def thresholds_of(workspace: Workspace, name: str, asked: float | None = None) -
     labels, scores, decisions, unknown, routed = (
         np.asarray(test[f"{name}/{what}"]) for what in ("labels", "scores", "decisions", "unknown", "place")
     )
-    held_out = learners()[workspace.params.method].traits.held_out
-    told = promise(reading, present, held_out=held_out)
+    told = promise(reading, present, exchangeable=learner_of(workspace.params).exchangeable)
     rates = sorted({*RATES, present, *([asked] if asked else [])})
     choices = trade_off(reading, labels, scores, unknown | (routed != place), decisions, rates)
     return Thresholds(name, workspace.display(name), present, name in own, told, choices)

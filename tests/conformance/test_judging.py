@@ -5,7 +5,7 @@ import pytest
 
 from evernorm.alignment.alignment import MEASURED
 from evernorm.errors import ParamsError, StateError
-from evernorm.methods.bank import load_bank, save_bank
+from evernorm.methods.bank import bank_digest, load_bank, save_bank
 from evernorm.methods.detector import UNKNOWN, Detector, Seen
 from evernorm.params.file import override, parse_params
 from evernorm.params.groups import AlignmentKind, Device, Params
@@ -169,8 +169,10 @@ def test_an_aligned_bank_answers_alike_wherever_it_is(learner, states, images, t
         return
     detector = aligned(learner, states, kind)
     answers = detector.predict(images)
-    save_bank(detector, tmp_path)
-    loaded = load_bank(tmp_path, Device.CPU)
+    save_bank(detector, tmp_path / "a")
+    loaded = load_bank(tmp_path / "a", Device.CPU)
+    save_bank(loaded, tmp_path / "b")
+    assert bank_digest(tmp_path / "a") == bank_digest(tmp_path / "b")
     assert detector.bank_bytes == loaded.bank_bytes
     for image, one, other in zip(images, answers, loaded.predict(images), strict=True):
         alike(one, other)
@@ -179,6 +181,10 @@ def test_an_aligned_bank_answers_alike_wherever_it_is(learner, states, images, t
     judged, before = detector.judge(seen), learner.detector_of(states).judge(seen)
     np.testing.assert_array_equal(before.raw, judged.raw)
     np.testing.assert_array_equal(before.place, judged.place)
+    if kind in MEASURED:
+        (tmp_path / "a/alignment.safetensors").unlink()
+        with pytest.raises(StateError, match=r"alignment\.safetensors"):
+            load_bank(tmp_path / "a", Device.CPU)
     if kind is not AlignmentKind.CADA_WEIBULL:
         assert 1 == len({reading.threshold for reading in detector.readings})
 

@@ -1,5 +1,7 @@
 """A false-alarm rate that rests on ranks: conformal p-values against hand-worked and counted ones."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -37,6 +39,7 @@ def test_a_rate_that_ranks_cannot_keep_stops_at_the_highest_score():
     assert 0.01 == reached(0.01, 99)
     assert reached(0.01, 98) > 0.01
     assert 0.2 == reached(0.25, 9)
+    assert 1 == reading(rate=0.5).score_at(1 - 1e-12)
 
 
 @given(
@@ -72,27 +75,34 @@ def test_the_guarantee_survives_the_disk_and_old_calibrations_rest_on_the_tail(t
 
 
 @pytest.mark.parametrize(
-    ("images", "rate", "guarantee", "held_out", "said"),
+    ("images", "rate", "guarantee", "exchangeable", "said"),
     [
-        (30, 0.01, Guarantee.CONFORMAL, True, "1.0% cannot be kept by 30 normal images: 99 are needed"),
-        (30, 0.01, Guarantee.CONFORMAL, False, "which keeps 3.2% (expected, not promised"),
+        (30, 0.01, Guarantee.CONFORMAL, True, "1 % cannot be kept by 30 normal images: 99 are needed"),
+        (30, 0.01, Guarantee.CONFORMAL, False, "which keeps 3.2 % (expected, not promised"),
         (
             99,
             0.01,
             Guarantee.CONFORMAL,
             True,
-            "at most 1.0% of images like the 99 normal images that calibrate",
+            "at most 1 % of images like the 99 normal images that calibrate",
         ),
-        (30, 0.01, Guarantee.TAIL, True, "1.0% is an extrapolation of the Weibull tail of 30 normal images"),
-        (30, 0.05, Guarantee.TAIL, False, "an estimate, nothing is promised"),
+        (30, 0.01, Guarantee.TAIL, True, "1 % is an extrapolation of the Weibull tail of 30 normal images"),
+        (30, 0.05, Guarantee.TAIL, False, "an estimate, nothing is promised; rates below 3.3 % are"),
+        (30, 0.0004, Guarantee.TAIL, False, "0.04 % is an extrapolation"),
     ],
 )
-def test_a_person_is_told_what_a_rate_is_worth(images, rate, guarantee, held_out, said):
+def test_a_person_is_told_what_a_rate_is_worth(images, rate, guarantee, exchangeable, said):
     """What is promised, what cannot be, and what holds instead."""
     scores = np.linspace(1, 2, images, dtype=np.float32)
     params = WeibullParams(engine=Engine.SCIPY)
     read = calibrate(Evidence(scores[None]), params, guarantee).steps[0]
-    assert said in promise(read, rate, held_out=held_out)
+    assert said in promise(read, rate, exchangeable=exchangeable)
+
+
+def test_scores_of_all_classes_together_are_called_so():
+    """One reading that serves all says nothing of a class alone."""
+    read = replace(reading(rate=0.1), classes=3)
+    assert "the 9 normal images of all 3 classes together" in promise(read, 0.1, exchangeable=False)
 
 
 def test_how_many_images_a_rate_needs():

@@ -1,15 +1,14 @@
 """Class-agnostic distribution alignment: CADA (Guo et al., 2024), beside its equations, over classes that keep arriving.
 
 The score of a patch is measured by the mean u of an image's normal patch scores and by γ, where they end:
-(s − u) / (γ − u) (Eq. 1 and 5). u and γ are those of the class (CaDA-A, that an image was sent to or that is given; CaDA-B, that a classifier
-names; section 3.2), or what a regressor expects of the image (CADA, section 3.3). Everything is fitted from what each class
-has stored (`calibration.evidence`): no image is read again, and a class that arrives makes the heads anew, so that none
-is forgotten (docs/decisions/alignment.md).
+(s − u) / (γ − u) (Eq. 1 and 5). u and γ are those of the class (CaDA-A, that an image was sent to or that is given; CaDA-B,
+that a classifier names; section 3.2), or what a regressor expects of the image (CADA, section 3.3). Everything is fitted
+from what each class has stored (`calibration.evidence`): no image is read again, and a class that arrives makes the heads
+anew, so that none is forgotten (docs/decisions/alignment.md).
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -23,13 +22,14 @@ from evernorm.types import Arrays, Doubles, Floats, Indices
 if TYPE_CHECKING:
     from evernorm.alignment.head import Head
 
-_LEAST = (
-    0.1  # of the classes' mean spread: what no spread is below, whatever the regressor says of an odd image
-)
 ASKING = {AlignmentKind.CADA_B, AlignmentKind.CADA, AlignmentKind.CADA_WEIBULL}
 """The kinds that ask what a frozen encoder sees of an image."""
 MEASURED = {AlignmentKind.CADA_A, *ASKING}
 """The kinds that change scores, and so need maps."""
+_LEAST = (
+    0.1  # of the smallest spread of a class: no spread is below, whatever the regressor says of an odd image
+)
+_FOLDS = 2
 
 
 @dataclass(frozen=True)
@@ -39,23 +39,27 @@ class Alignment:
     Attributes:
         params: What kind it is.
         statistics: float32 ``[T, 2]``, u and γ of each class; None where no score is changed.
-        head: The classifier or regressor, by name; empty where there is none.
+        head: The classifier or regressor; None where there is none.
     """
 
     params: CalibrationParams
     statistics: Floats | None = None
-    head: Arrays = field(default_factory=dict)
-
-    @cached_property
-    def _head(self) -> "Head":
-        from evernorm.alignment.head import Head
-
-        return Head.of(self.head, self.params.head)
+    head: "Head | None" = None
 
     @property
     def measures(self) -> bool:
         """Whether it changes scores."""
         return self.statistics is not None
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks what the encoder sees of an image."""
+        return self.head is not None
+
+    @property
+    def names_class(self) -> bool:
+        """Whether it names the class itself, so that being told makes a difference."""
+        return self.params.alignment is AlignmentKind.CADA_B
 
     @property
     def nbytes(self) -> int:
@@ -70,12 +74,12 @@ class Alignment:
         Args:
             scores: Of the images.
             patches: Of their patches.
-            encoded: What the encoder sees of them (`alignment.encoding`); None for a method without one.
+            encoded: What the encoder sees of them (`alignment.encoding`); None where it is not asked.
             place: int64 ``[n]``, the classes they were sent to.
             given: Whether that is known to be right; the regressor does not ask.
 
         Raises:
-            StateError: There is no encoder, and the alignment asks it.
+            StateError: The alignment asks the encoder of a method without one.
         """
         low, spread = self.expected(encoded, place, given=given)
         return (scores - low) / spread, (patches - low[:, None]) / spread[:, None]
@@ -84,34 +88,51 @@ class Alignment:
         self, encoded: Floats | None, place: Indices, *, given: bool = False
     ) -> tuple[Floats, Floats]:
         """The u and γ − u of images, float32 ``[n]`` each; see `applied`."""
-        kind = self.params.alignment
         if self.statistics is None:
-            raise ValueError(f"alignment {kind.value} changes no score")
-        if kind is AlignmentKind.CADA_A or (kind is AlignmentKind.CADA_B and given):
-            found = self.statistics[place]
+            raise ValueError(f"alignment {self.params.alignment.value} changes no score")
+        least = 0.0
+        if self.head is None or (self.names_class and given):
+            ends = self.statistics[place]
         elif encoded is None:
             raise StateError(
                 "a method without a frozen encoder cannot be aligned by what is expected of an image"
             )
-        elif kind is AlignmentKind.CADA_B:
-            found = self.statistics[self._head(encoded).argmax(axis=1)]
+        elif self.names_class:
+            ends = self.statistics[self.head(encoded).argmax(axis=1)]
         else:
-            found = self._head(encoded)
-        low, high = found.T
-        usual = self.statistics[:, 1] - self.statistics[:, 0]
-        return low, np.maximum(high - low, _LEAST * usual.mean())
+            ends = self.head(encoded)
+            least = _LEAST * float(np.diff(self.statistics).min())
+        low, high = ends.T
+        return low, np.maximum(high - low, np.float32(least))
 
     def arrays(self) -> Arrays:
         """By name, without the parameters."""
         if self.statistics is None:
             return {}
-        return {"statistics": self.statistics, **{f"head.{name}": each for name, each in self.head.items()}}
+        head = {} if self.head is None else self.head.arrays()
+        return {"statistics": self.statistics, **{f"head.{name}": each for name, each in head.items()}}
 
     @classmethod
     def of(cls, arrays: Arrays, params: CalibrationParams) -> Self:
-        """Undo `arrays`."""
+        """Undo `arrays`.
+
+        Raises:
+            StateError: Something is missing, or of another shape.
+        """
+        if params.alignment not in MEASURED:
+            return cls(params)
         head = {name.removeprefix("head."): arrays[name] for name in arrays if name.startswith("head.")}
-        return cls(params, np.asarray(arrays["statistics"]) if "statistics" in arrays else None, head)
+        try:
+            statistics = np.asarray(arrays["statistics"])
+            if params.alignment not in ASKING:
+                return cls(params, statistics)
+            from evernorm.alignment.head import Head
+
+            return cls(params, statistics, Head.of(head, params.head))
+        except (KeyError, RuntimeError) as error:
+            raise StateError(
+                f"the stored alignment {params.alignment.value} is damaged ({error}); fetch the bank again"
+            ) from error
 
 
 def align(
@@ -148,7 +169,8 @@ def align(
     if kind is AlignmentKind.CADA_WEIBULL:
         readings = [calibrate(each, weibull, params.guarantee, unit=unit).steps[0] for each in scored]
     else:  # one for all
-        readings = calibrate(Evidence.joined(scored), weibull, params.guarantee, unit=unit).steps * len(own)
+        one = calibrate(Evidence.joined(scored), weibull, params.guarantee, unit=unit).steps[0]
+        readings = [replace(one, classes=len(scored))] * len(own)
     return alignment, [_decided(each, before) for each, before in zip(readings, own, strict=True)]
 
 
@@ -163,32 +185,49 @@ def _fitted(
 ) -> tuple[Alignment, list[Evidence]]:
     """The alignment, and scores and moments as the images of each class have them by it.
 
-    Of the images that are kept alone where they are measured by what is expected of them.
+    A regressor knows the images that it was trained on too well. So what it expects of them is asked of one that was
+    trained on the other half of them, as new images will be measured by the one that was trained on all.
     """
-    statistics = np.array([_ends(each, params.spread).mean(axis=0) for each in evidence], np.float32)
+    alignment = Alignment(
+        params, np.array([_ends(each, params.spread).mean(axis=0) for each in evidence], np.float32)
+    )
     if params.alignment is AlignmentKind.CADA_A:
-        alignment = Alignment(params, statistics)
-        return alignment, [_measured(alignment, each, None, place) for place, each in enumerate(evidence)]
+        return alignment, [_measured(alignment, each, place) for place, each in enumerate(evidence)]
+    kept = [each.with_encoding() for each in evidence]
+    alignment = replace(alignment, head=_trained(kept, params, seed))
+    if params.alignment is AlignmentKind.CADA_B:
+        return alignment, [_measured(alignment, each, place) for place, each in enumerate(evidence)]
+    parts: list[list[Evidence]] = [[] for _ in kept]
+    for fold in range(_FOLDS):
+        halves = [np.arange(each.scores.shape[1]) % _FOLDS == fold for each in kept]
+        others = [each.some(np.flatnonzero(~half)) for each, half in zip(kept, halves, strict=True)]
+        apart = replace(alignment, head=_trained(others, params, seed))
+        for place, (each, half) in enumerate(zip(kept, halves, strict=True)):
+            parts[place].append(_measured(apart, each.some(np.flatnonzero(half)), place))
+    return alignment, [Evidence.joined(each) for each in parts]
+
+
+def _trained(evidence: Sequence[Evidence], params: CalibrationParams, seed: int) -> "Head":
+    """A head, on what is kept of the images of each class."""
     from evernorm.alignment.head import fit_classifier, fit_regressor
 
-    kept = [each.with_encoding() for each in evidence]
-    inputs = [np.asarray(each.encoded, np.float32) for each in kept]
-    ends = [_ends(each, params.spread) for each in kept]
-    groups = np.concatenate([np.full(len(each), place) for place, each in enumerate(ends)])
+    inputs = np.concatenate([_encoded(each) for each in evidence])
+    groups = np.repeat(np.arange(len(evidence)), [each.scores.shape[1] for each in evidence])
     if params.alignment is AlignmentKind.CADA_B:
-        head = fit_classifier(np.concatenate(inputs), groups, params.head, seed)
-    else:
-        head = fit_regressor(np.concatenate(inputs), groups, np.concatenate(ends), params.head, seed)
-        evidence = kept
-    alignment = Alignment(params, statistics, head.arrays())
-    pairs = enumerate(zip(evidence, inputs, strict=True))
-    return alignment, [_measured(alignment, each, encoded, place) for place, (each, encoded) in pairs]
+        return fit_classifier(inputs, groups, params.head, seed)
+    ends = np.concatenate([_ends(each, params.spread) for each in evidence])
+    return fit_regressor(inputs, groups, ends, params.head, seed)
 
 
-def _measured(alignment: Alignment, evidence: Evidence, encoded: Floats | None, place: int) -> Evidence:
+def _measured(alignment: Alignment, evidence: Evidence, place: int) -> Evidence:
     """Of a class, by what is expected of each of its images."""
+    encoded = _encoded(evidence) if alignment.asks and not alignment.names_class else None
     places = np.full(evidence.scores.shape[1], place)
     return evidence.measured(*alignment.expected(encoded, places, given=True))
+
+
+def _encoded(evidence: Evidence) -> Floats:
+    return np.asarray(evidence.encoded, np.float32)
 
 
 def _ends(evidence: Evidence, spread: Spread) -> Doubles:

@@ -7,14 +7,14 @@ import numpy as np
 from evernorm.types import Floats, Indices
 
 SIDE = 4  # places a side, at most: what keeps a head within 3 % of the backbone's pass
-SHOWN = 64  # images of a class that are kept
+SHOWN = 128  # images of a class that are kept: enough for a rate of 1 % (`calibration.promise`)
+_LARGEST = float(np.finfo(np.float16).max)
 
 
 def encoding(maps: Floats) -> Floats:
     """Feature maps ``[n, C, H, W]`` as float32 ``[n, C, h, w]``, each cell the mean of what it covers."""
     rows, columns = (_mean_of(side, min(side, SIDE)) for side in maps.shape[2:])
-    small: Floats = np.matmul(np.matmul(rows, maps), columns.T)
-    return small
+    return _as_kept(np.matmul(np.matmul(rows, maps), columns.T))
 
 
 def of_patches(features: Floats, grid: tuple[int, int]) -> Floats:
@@ -24,7 +24,13 @@ def of_patches(features: Floats, grid: tuple[int, int]) -> Floats:
     # The columns of a row lie together, so that a row of patches is averaged as one long vector.
     high = rows @ features.reshape(count, grid[0], grid[1] * dim)
     small = columns @ high.reshape(count, len(rows), grid[1], dim)
-    return np.ascontiguousarray(small.transpose(0, 3, 1, 2))
+    return _as_kept(small.transpose(0, 3, 1, 2))
+
+
+def _as_kept(small: Floats) -> Floats:
+    """In half precision, as it is stored, so that an image is seen in use as those that a head was trained on."""
+    rounded: Floats = np.clip(small, -_LARGEST, _LARGEST).astype(np.float16).astype(np.float32)
+    return rounded
 
 
 def shown(count: int) -> Indices:

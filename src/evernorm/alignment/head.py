@@ -1,7 +1,7 @@
 """The network of an alignment: from what an encoder sees of an image to its class, or to its normal statistics.
 
 Convolutions, a mean over the places, linear layers with dropout before each (CADA section 3.3). Runs on the CPU, where it
-takes a fraction of the backbone's pass, so that every machine gives the same.
+takes a fraction of the backbone's pass, so that a GPU changes nothing.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from evernorm.errors import TrainingError
 from evernorm.params.groups import HeadParams
 from evernorm.types import Arrays, Doubles, Floats, Indices
 
+_STILL = 1e-3  # of the channels' mean standard deviation
 _CLIP = 1.0  # largest norm of the gradient: the rate is high, and some encoders see far out
 
 
@@ -108,7 +109,9 @@ def _fit(
 ) -> Head:
     """SGD with momentum .9 and decay 1e-4; batches draw each class as often, however many images it has."""
     mean = encoded.mean(axis=(0, 2, 3), keepdims=True)[0]
-    std = np.maximum(encoded.std(axis=(0, 2, 3), keepdims=True)[0], np.float32(1e-6))
+    std = encoded.std(axis=(0, 2, 3), keepdims=True)[0]
+    # A channel that hardly moved is not read: what little it moves later would look like anything.
+    std = np.where(std > _STILL * std.mean(), std, np.float32(np.inf))
     inputs = torch.from_numpy((encoded - mean) / std)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -118,7 +121,7 @@ def _fit(
         )
         rng = np.random.default_rng(seed)
         members = [np.flatnonzero(groups == each) for each in np.unique(groups)]
-        for _ in range(params.iterations):
+        for step in range(params.iterations):
             drawn = rng.integers(len(members), size=params.batch_size)
             chosen = torch.from_numpy(np.array([rng.choice(members[each]) for each in drawn]))
             optimizer.zero_grad()
@@ -126,7 +129,8 @@ def _fit(
             found.backward()  # type: ignore[no-untyped-call]
             if not torch.isfinite(found):
                 raise TrainingError(
-                    "the head of the alignment diverged; lower calibration.head.learning_rate"
+                    f"the head of the alignment diverged in step {step + 1}; lower calibration.head.learning_rate "
+                    f"({params.learning_rate:g})"
                 )
             nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
             optimizer.step()

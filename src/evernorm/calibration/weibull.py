@@ -31,13 +31,14 @@ class Reading:
         scores: float32 ``[n]``, training scores, ascending.
         mean: Mean training score.
         std: Standard deviation of the training scores.
-        unit: Median training score; the tail is fitted on scores divided by it.
+        unit: Median training score, or 1 where scores are measured already (`alignment`); the tail is fitted on scores divided by it.
         patch_mean: Mean score of a training patch; None for a method without maps.
         patch_std: Standard deviation of the training patches' scores.
         tail: The Weibull tail.
         threshold: Score beyond which an image is called anomalous.
         rate: The false-alarm rate that the threshold was asked for; None in a bank of an earlier version.
         guarantee: What that rests on.
+        classes: Of how many classes the scores are; more than one where one reading serves all.
     """
 
     size: int
@@ -51,6 +52,7 @@ class Reading:
     threshold: float
     rate: float | None = None
     guarantee: Guarantee = Guarantee.TAIL
+    classes: int = 1
 
     def standardise(self, score: npt.ArrayLike) -> Doubles:
         """(score − mean) / std, comparable between classes: one threshold serves all of them."""
@@ -205,7 +207,7 @@ def reached(rate: float, images: int) -> float:
 
 def _ranks(rate: float, images: int) -> int:
     """How many of an image and so many others may score as high as it, for it to be an alarm."""
-    return int(rate * (images + 1) + 1e-9)
+    return min(images, int(rate * (images + 1) + 1e-9))
 
 
 def calibrate(

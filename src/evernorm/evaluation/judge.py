@@ -152,7 +152,7 @@ def _judge_block(detector: Detector, test: TestClass, block: Indices) -> tuple[J
     if not detector.traits.routes:
         return served, served
     home = np.full(len(block), detector.classes.index(test.view.name))
-    if (served.place == home).all() and not detector.alignment.measures:
+    if (served.place == home).all() and not detector.alignment.names_class:
         return served, served
     return served, detector.judge(seen, given=home, hints=hints)
 

@@ -27,7 +27,7 @@ class MemoryParams(Group):
 
     projection: Annotated[int, Field(ge=8, le=4096)] = 256  # columns in which the coreset is selected
     neighbours: Annotated[int, Field(ge=1, le=100)] = 9  # b of PatchCore Eq. 7
-    score: Score = Score.MAX
+    score: Score = Score.TOP
 
 
 class BudgetParams(MemoryParams):

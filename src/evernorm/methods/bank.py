@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from evernorm.alignment.alignment import Alignment
+from evernorm.alignment.alignment import MEASURED, Alignment
 from evernorm.calibration.weibull import Calibration
 from evernorm.data.profile import Profile
 from evernorm.errors import ParamsError, StateError
@@ -128,8 +128,9 @@ def load_bank(folder: Path | str, device: Device = Device.AUTO) -> Detector:
         )
         for name in record["classes"]
     ]
-    aligned = folder / "alignment.safetensors"
-    alignment = Alignment.of(read_arrays(aligned) if aligned.is_file() else {}, params.calibration)
+    measured = bool(states) and params.calibration.alignment in MEASURED
+    arrays = read_arrays(folder / "alignment.safetensors") if measured else {}
+    alignment = Alignment.of(arrays, params.calibration) if states else None
     return known[record["method"]](params, backbone).detector_of(states, alignment)
 
 

@@ -279,7 +279,8 @@ class Detector(ABC):
         found = self.find(seen, given, hints or {})
         count, scores, spots = len(found.place), found.raw, found.patches
         if self.alignment.measures and spots is not None:
-            encoded = self.learner.encoded({name: np.asarray(each) for name, each in seen.arrays.items()})
+            arrays = {name: np.asarray(each) for name, each in seen.arrays.items()}
+            encoded = self.learner.encoded(arrays) if self.alignment.asks else None
             told = given is not None
             scores, spots = self.alignment.applied(scores, spots, encoded, found.place, given=told)
         score, probability, p_value, threshold, map_threshold = (np.empty(count) for _ in range(5))

@@ -50,7 +50,6 @@ class Traits:
         open_set: Whether an image may be called unknown: of no class that was learned.
         maps: Whether answers come with an anomaly map.
         fixed_features: What an image is seen as never changes once its class is trained, so that it can be stored.
-        held_out: What calibrates a class was never learned from, and not left out in turn.
     """
 
     state: StateKind = StateKind.INDEPENDENT
@@ -60,7 +59,6 @@ class Traits:
     open_set: bool = False
     maps: bool = True
     fixed_features: bool = True
-    held_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class Learner(ABC):
     revisions: ClassVar[Mapping[str, int]] = {
         "masks": 1,
         "prompts": 1,
-        "knowledge": 2,
+        "knowledge": 3,
         "weibull": 2,
         "features": 1,
         "evaluate": 2,
@@ -129,6 +127,11 @@ class Learner(ABC):
     def weights(self) -> str:
         """`TimmBackbone.digest`; empty for a method without a frozen backbone."""
         return self.backbone.digest
+
+    @property
+    def exchangeable(self) -> bool:
+        """Whether images that calibrate a class are judged as later ones are: never learned from, by what never changes."""
+        return False
 
     @property
     def looks_back(self) -> bool:

@@ -211,7 +211,7 @@ class WeibullParams(Group):
 
 
 class HeadParams(Group):
-    """The classifier or regressor of an alignment. The values are CADA's (section 4.2), but for the iterations."""
+    """The classifier or regressor of an alignment. The values are CADA's (section 4.2), but for iterations and smoothing."""
 
     convolutions: Annotated[int, Field(ge=0, le=4)] = 1
     layers: Annotated[int, Field(ge=1, le=4)] = 2  # linear ones

@@ -65,7 +65,7 @@ class DiffCont(Learner):
     packages = ("diffusers",)
     revisions: ClassVar[Mapping[str, int]] = {
         **Learner.revisions,
-        **dict.fromkeys(("knowledge", "weibull", "evaluate"), 3),
+        **dict.fromkeys(("knowledge", "weibull", "evaluate"), 4),
         "prompts": 3,
     }
 

@@ -51,7 +51,7 @@ class MemoryLearner(Learner):
     """Remembers a coreset of the frozen patch features."""
 
     group: ClassVar[type[MemoryMethodParams]] = BudgetMethodParams
-    revisions: ClassVar[Mapping[str, int]] = {**Learner.revisions, "knowledge": 3}
+    revisions: ClassVar[Mapping[str, int]] = {**Learner.revisions, "knowledge": 4}
     shrinks: ClassVar[bool] = False  # whether fewer rows of an entry are read as classes arrive
 
     @property

@@ -25,6 +25,7 @@ from evernorm.methods.lesson import Lesson
 from evernorm.methods.reconstruction.ablations import cada_tables
 from evernorm.methods.reconstruction.detector import ReconstructionDetector
 from evernorm.methods.reconstruction.kept import Kept
+from evernorm.params.groups import AlignmentKind
 from evernorm.reconstruction.network import PREFIX, Reconstructor
 from evernorm.reconstruction.params import Continual, ReconstructionParams
 from evernorm.reconstruction.training import Material, Training
@@ -37,12 +38,18 @@ _FEWEST = 2  # images that are trained on
 class ReconstructionLearner(Learner):
     """A network behind a frozen encoder that learns to give back what normal images look like there."""
 
-    traits = Traits(state=StateKind.CHAINED, trained=True, held_out=True)
+    traits = Traits(state=StateKind.CHAINED, trained=True)
 
     @property
     def own(self) -> ReconstructionParams:
         """The method's group of parameters."""
         return self.params.own(ReconstructionParams)
+
+    @property
+    def exchangeable(self) -> bool:
+        """Of a network a class, which no later class changes, whose scores are measured by nothing else."""
+        separate = self.own.prompts.continual is Continual.SEPARATE
+        return separate and self.params.calibration.alignment is AlignmentKind.WEIBULL
 
     @property
     def looks_back(self) -> bool:
