@@ -323,7 +323,7 @@ class MtrmbDetector(PromptedDetector[Adapter]):
         place = self._route(seen.arrays[FROZEN]) if given is None else given
         features = self.adapted(seen, place)
         distances, nearest = self.search(features, place)  # Eq. 9 and 10
-        raw = self.weigh(features, distances, nearest, place)  # Eq. 11
+        raw = self.weigh(features, distances, nearest, place)  # Eq. 11, where knowledge.score is max
         return Found(place, raw, distances, np.zeros(len(place), np.bool_))
 
     def _route(self, queries: Floats) -> Indices:

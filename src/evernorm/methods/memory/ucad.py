@@ -186,7 +186,7 @@ class UcadDetector(PromptedDetector[Prompt]):
         place = statistics.argmin(axis=1) if given is None else given  # Eq. 4
         features = self.adapted(seen, place)
         distances, nearest = self.search(features, place)  # Eq. 5
-        raw = self.weigh(features, distances, nearest, place)  # Eq. 6
+        raw = self.weigh(features, distances, nearest, place)  # Eq. 6, where knowledge.score is max
         rule = self.unknown_rule
         return Found(
             place=place,

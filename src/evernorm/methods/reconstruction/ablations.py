@@ -3,9 +3,11 @@
 from evernorm.methods.ablation import Tables, Variant
 from evernorm.params.groups import AlignmentKind, Spread
 
+_SHARES = {"place": 1e-6, "0.1 %": 0.001, "2 %": 0.02}
+
 
 def cada_tables(method: str) -> Tables:
-    """The lines of each table; the training is the same in all, and done once."""
+    """The lines of each table."""
     lines = {
         AlignmentKind.NONE: "no alignment",
         AlignmentKind.CADA_A: "CaDA-A",
@@ -23,12 +25,15 @@ def cada_tables(method: str) -> Tables:
     head = "calibration.head"
     return {
         "3": [
-            full,  # one convolution and two linear layers, dropout .25, the highest 1 % of the places
-            cada("one linear layer", f"{head}.convolutions=0", f"{head}.layers=1"),
-            cada("two linear layers", f"{head}.convolutions=0"),
-            cada("two convolutions", f"{head}.convolutions=2"),
-            *(cada(f"dropout={share:g}", f"{head}.dropout={share}") for share in (0.0, 0.5)),
-            cada("the highest place", f"{method}.knowledge.top=1e-06"),
+            cada("1 linear", f"{head}.convolutions=0", f"{head}.layers=1"),
+            *(
+                cada(f"{count} linear", f"{head}.convolutions=0", f"{head}.layers={count}")
+                for count in (2, 3)
+            ),
+            full,  # 1 convolution and 2 linear layers, dropout .25, the highest 1 % of the places
+            cada("2 conv, 2 linear", f"{head}.convolutions=2"),
+            *(cada(f"dropout={share:g}", f"{head}.dropout={share}") for share in (0.0, 0.5, 0.75)),
+            *(cada(f"highest {name}", f"{method}.knowledge.top={share}") for name, share in _SHARES.items()),
         ],
         "4": list(kinds.values()),
         "5": [
