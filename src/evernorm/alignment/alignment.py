@@ -29,7 +29,7 @@ MEASURED = {AlignmentKind.CADA_A, *ASKING}
 _LEAST = (
     0.1  # of the smallest spread of a class: no spread is below, whatever the regressor says of an odd image
 )
-_FOLDS = 2
+_FOLDS = 5
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def _fit(
     params: HeadParams,
     seed: int,
 ) -> Head:
-    """SGD with momentum .9 and decay 1e-4; batches draw each class as often, however many images it has."""
+    """SGD with momentum .9, decay 1e-4 and a rate that falls to nothing; batches draw each class as often."""
     mean = encoded.mean(axis=(0, 2, 3), keepdims=True)[0]
     std = encoded.std(axis=(0, 2, 3), keepdims=True)[0]
     # A channel that hardly moved is not read: what little it moves later would look like anything.
@@ -119,6 +119,7 @@ def _fit(
         optimizer = torch.optim.SGD(
             network.parameters(), lr=params.learning_rate, momentum=0.9, weight_decay=1e-4
         )
+        rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, params.iterations)
         rng = np.random.default_rng(seed)
         members = [np.flatnonzero(groups == each) for each in np.unique(groups)]
         for step in range(params.iterations):
@@ -134,6 +135,7 @@ def _fit(
                 )
             nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
             optimizer.step()
+            rate.step()
     return Head(network.eval().requires_grad_(False), mean, std, scale)
 
 

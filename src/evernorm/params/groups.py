@@ -211,12 +211,12 @@ class WeibullParams(Group):
 
 
 class HeadParams(Group):
-    """The classifier or regressor of an alignment. The values are CADA's (section 4.2), but for iterations and smoothing."""
+    """The classifier or regressor of an alignment. CADA's values (section 4.2) where nothing is said."""
 
     convolutions: Annotated[int, Field(ge=0, le=4)] = 1
     layers: Annotated[int, Field(ge=1, le=4)] = 2  # linear ones
     width: Annotated[int, Field(ge=1, le=4096)] = 256  # of the linear layers but the last
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5  # the paper: .25
     iterations: Annotated[int, Field(ge=1, le=1_000_000)] = 500  # the paper: 5,000 to 20,000
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.05

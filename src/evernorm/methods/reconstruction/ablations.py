@@ -30,9 +30,9 @@ def cada_tables(method: str) -> Tables:
                 cada(f"{count} linear", f"{head}.convolutions=0", f"{head}.layers={count}")
                 for count in (2, 3)
             ),
-            full,  # 1 convolution and 2 linear layers, dropout .25, the highest 1 % of the places
+            full,  # 1 convolution and 2 linear layers, dropout .5, the highest 1 % of the places
             cada("2 conv, 2 linear", f"{head}.convolutions=2"),
-            *(cada(f"dropout={share:g}", f"{head}.dropout={share}") for share in (0.0, 0.5, 0.75)),
+            *(cada(f"dropout={share:g}", f"{head}.dropout={share}") for share in (0.0, 0.25, 0.75)),
             *(cada(f"highest {name}", f"{method}.knowledge.top={share}") for name, share in _SHARES.items()),
         ],
         "4": list(kinds.values()),
