@@ -19,7 +19,7 @@ ANYWHERE = np.zeros(40, np.int64)  # where it does not matter
 
 
 def params(kind: str, **settings) -> CalibrationParams:
-    head = HeadParams(iterations=300, width=32)
+    head = HeadParams(iterations=300, width=32, dropout=0.25)
     return CalibrationParams.model_validate({"alignment": kind, "head": head, **settings})
 
 
