@@ -133,7 +133,7 @@ def test_one_threshold_serves_both_classes(kind):
     alignment, readings = fitted(kind)
     labels, raw, aligned, alarms = [], [], [], []
     for place, (maps, seen) in enumerate(zip(*drawn(2), strict=True)):
-        maps[20:, :3] *= 2.5
+        maps[20:, :3] *= 4
         raw.append(maps.max(axis=1))
         scores, _ = alignment.applied(raw[-1], maps, seen, np.full(40, place), given=False)
         aligned.append(readings[place].standardise(scores))
