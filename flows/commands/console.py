@@ -69,7 +69,10 @@ def show(summary: Summary, console: Console) -> None:
     console.print(_classes(summary))
     forgetting = summary.forgetting
     lines = [
-        ("pooled image AUROC, one threshold", figure(summary.pooled.image_auroc)),
+        (
+            "pooled image AUROC, one threshold",
+            f"{figure(summary.pooled.image_auroc)} (alignment {summary.alignment})",
+        ),
         ("mean image AUROC, true class given", figure(summary.oracle.image_auroc)),
         (
             "forgetting",

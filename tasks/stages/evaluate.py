@@ -45,6 +45,7 @@ def evaluate(name: str, params: Params, paths: Paths) -> None:
     metrics = {
         "class": name,
         "classes": names,
+        "alignment": detector.learner.params.calibration.alignment.value,
         **figures,
         "row": {_METRIC: row},
         "learned": {_METRIC: learned},

@@ -114,6 +114,7 @@ class Summary(_Part):
 
     Attributes:
         registered: None for an experiment.
+        alignment: What brought the scores of the classes to one scale.
         set_aside: Classes for which the gate refused a version, and why; the bank is without them.
         not_measured: The classes that some bound of the gate says nothing about, and what they lack.
         finds_little: The share of its defects that is found, of each class of which that is little.
@@ -131,6 +132,7 @@ class Summary(_Part):
     forgetting: Forgetting
     routing_accuracy: Figure
     unknown: Unknown | None
+    alignment: str
     bank_bytes: int
     dropped: dict[str, list[LeftOut]]
     stages: dict[str, StageTime]
@@ -173,6 +175,7 @@ def summarise(workspace: Workspace, recorded: list[Recorded], decision: Decision
         forgetting=Forgetting(**metrics["forgetting"]),
         routing_accuracy=metrics["routing_accuracy"],
         unknown=Unknown(**metrics["unknown"]) if metrics["unknown"] else None,
+        alignment=metrics["alignment"],
         bank_bytes=metrics["bank_bytes"],
         dropped=_dropped(workspace, classes),
         stages={stage: StageTime(seconds=round(took, 3)) for stage, took in seconds.items()},

@@ -30,7 +30,12 @@ from evernorm.structure.segmenter import build_segmenter
 from tasks.stages.learning import experience_of
 from tasks.workspace.paths import Paths
 
-SETTINGS = ("features.image_size=64", "weibull.engine=scipy", "features.device=cpu")
+SETTINGS = (
+    "features.image_size=64",
+    "weibull.engine=scipy",
+    "features.device=cpu",
+    "calibration.head.iterations=20",
+)
 # What takes minutes by default, by method.
 FEWER = {
     "ucad": ("prompts.epochs=5",),

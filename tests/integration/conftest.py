@@ -20,6 +20,7 @@ from tests.helpers.workspaces import outlive_stages
 
 SMALL = (
     "features.image_size=64",
+    "calibration.head.iterations=20",
     "patchcore_cl.knowledge.budget=150",
     "gate.min_image_auroc=0",
     "gate.min_detection_rate=0",
@@ -35,6 +36,7 @@ OPEN_GATE = (
 UCAD = (
     "method=ucad",
     "features.image_size=64",
+    "calibration.head.iterations=20",
     "ucad.prompts.epochs=20",
     "ucad.prompts.stopping=last",
     "ucad.evaluate.unknown_margin=0",

@@ -185,8 +185,8 @@ def _fitted(
 ) -> tuple[Alignment, list[Evidence]]:
     """The alignment, and scores and moments as the images of each class have them by it.
 
-    A regressor knows the images that it was trained on too well. So what it expects of them is asked of one that was
-    trained on the other half of them, as new images will be measured by the one that was trained on all.
+    A regressor knows the images that it was trained on too well. So what is expected of them is asked of one that was
+    trained on the others, as new images will be measured by the one that was trained on all.
     """
     alignment = Alignment(
         params, np.array([_ends(each, params.spread).mean(axis=0) for each in evidence], np.float32)

@@ -29,7 +29,7 @@ def of_patches(features: Floats, grid: tuple[int, int]) -> Floats:
 
 def _as_kept(small: Floats) -> Floats:
     """In half precision, as it is stored, so that an image is seen in use as those that a head was trained on."""
-    rounded: Floats = np.clip(small, -_LARGEST, _LARGEST).astype(np.float16).astype(np.float32)
+    rounded: Floats = np.clip(small, -_LARGEST, _LARGEST).astype(np.float16, order="C").astype(np.float32)
     return rounded
 
 

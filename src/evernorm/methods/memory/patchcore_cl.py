@@ -3,6 +3,7 @@
 from evernorm.memory.budget import shares
 from evernorm.methods.memory.base import MemoryLearner, RoutedMethodParams
 from evernorm.methods.registry import learner
+from evernorm.params.groups import AlignmentKind
 
 
 @learner
@@ -15,6 +16,7 @@ class PatchCoreCL(MemoryLearner):
 
     name = "patchcore_cl"
     group = RoutedMethodParams
+    best = AlignmentKind.CADA
     shrinks = True
 
     def rows_read(self, sizes: list[int]) -> list[int]:
