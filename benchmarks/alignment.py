@@ -28,7 +28,6 @@ from evernorm.types import Arrays, Doubles, Indices
 from tasks.stages.evaluate import _tests, state_of
 from tasks.workspace.paths import Paths
 
-KINDS = ",".join(kind for kind in AlignmentKind if kind is not AlignmentKind.AUTO)
 TITLE = f"{'':14} {'mean':>6} {'pooled':>6} {'p. AP':>6} | pixel AP: {'mean':>6} {'pooled':>6} | alarms  found | fit    more"
 
 
@@ -36,7 +35,7 @@ def main() -> None:
     """Print a line an alignment."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workspace", type=Path)
-    parser.add_argument("--kinds", default=KINDS)
+    parser.add_argument("--kinds", default=",".join(AlignmentKind))
     parser.add_argument("--set", action="append", default=[], dest="settings", help="a parameter, key=value")
     options = parser.parse_args()
     paths = Paths(options.workspace.resolve())

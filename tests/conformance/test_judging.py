@@ -50,8 +50,7 @@ def test_a_stored_bank_answers_alike_and_is_stored_alike(detector, images, tmp_p
 
 
 def test_a_loaded_bank_goes_on_learning(learner, lessons, states, images, tmp_path):
-    """What is stored of two classes is all that the third needs, where each class is read by its own scores."""
-    learner = type(learner)(params_aligned(learner, AlignmentKind.WEIBULL), learner.backbone)
+    """What is stored of two classes is all that the third needs."""
     save_bank(learner.detector_of(states[:2]), tmp_path)
     known = list(load_bank(tmp_path, Device.CPU).states)
     further = learner.learn(lessons[2], known[-1].carry)
@@ -160,7 +159,7 @@ def aligned(learner, states, kind: AlignmentKind) -> Detector:
     return type(learner)(params_aligned(learner, kind), learner.backbone).detector_of(states)
 
 
-@pytest.mark.parametrize("kind", sorted({*AlignmentKind} - {AlignmentKind.WEIBULL, AlignmentKind.AUTO}))
+@pytest.mark.parametrize("kind", sorted({*AlignmentKind} - {AlignmentKind.WEIBULL}))
 def test_an_aligned_bank_answers_alike_wherever_it_is(learner, states, images, tmp_path, kind):
     """Stored and loaded, alone and together; what a method scores by itself stays, and one threshold may serve all."""
     if kind in MEASURED and not learner.traits.maps:
@@ -180,7 +179,7 @@ def test_an_aligned_bank_answers_alike_wherever_it_is(learner, states, images, t
         alike(one, other)
         alike(one, loaded.predict([image])[0], exact=False)
     seen = detector.see(images)
-    judged, before = detector.judge(seen), aligned(learner, states, AlignmentKind.WEIBULL).judge(seen)
+    judged, before = detector.judge(seen), learner.detector_of(states).judge(seen)
     np.testing.assert_array_equal(before.raw, judged.raw)
     np.testing.assert_array_equal(before.place, judged.place)
     if kind in MEASURED:

@@ -20,7 +20,6 @@ from tests.helpers.workspaces import outlive_stages
 
 SMALL = (
     "features.image_size=64",
-    "calibration.head.iterations=20",
     "patchcore_cl.knowledge.budget=150",
     "gate.min_image_auroc=0",
     "gate.min_detection_rate=0",
@@ -36,7 +35,6 @@ OPEN_GATE = (
 UCAD = (
     "method=ucad",
     "features.image_size=64",
-    "calibration.head.iterations=20",
     "ucad.prompts.epochs=20",
     "ucad.prompts.stopping=last",
     "ucad.evaluate.unknown_margin=0",

@@ -22,7 +22,6 @@ from evernorm.structure.superpixels import SuperpixelSegmenter
 
 # 120 rows for every method with a budget; for UCAD 40 keys and 60 rows a class, and two epochs of training.
 SMALL = (
-    "calibration.head.iterations=20",
     "weibull.engine=scipy",
     *(
         f"{method}.knowledge.budget=120"

@@ -99,9 +99,7 @@ def load_bank(folder: Path | str, device: Device = Device.AUTO) -> Detector:
             f"{folder} holds a bank of method {record['method']!r}; this version knows {', '.join(known)}"
         )
     try:
-        # Of a version that knew no alignment, each class is read by its own scores.
-        values = {"calibration": {"alignment": AlignmentKind.WEIBULL}, **record["params"]}
-        params = parse_params(values, place=f"{folder.name}/bank.json")
+        params = parse_params(record["params"], place=f"{folder.name}/bank.json")
     except ParamsError as error:
         raise StateError(
             f"{folder} was written with parameters that this version does not know", error.faults

@@ -106,16 +106,11 @@ class Learner(ABC):
         "evaluate": 2,
     }
     """By stage; raised by hand whenever the same input gives another result than before."""
-    best: ClassVar[AlignmentKind] = AlignmentKind.WEIBULL
-    """What ``calibration.alignment: auto`` means: what one threshold for all classes was measured to be best with."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions whose versions its results depend on, beside those of every method."""
 
     def __init__(self, params: Params, backbone: TimmBackbone | None = None) -> None:
-        calibration = params.calibration
-        if calibration.alignment is AlignmentKind.AUTO:
-            calibration = calibration.model_copy(update={"alignment": self.best})
-        self.params = params.model_copy(update={"calibration": calibration})
+        self.params = params
         self._given = backbone
 
     @cached_property

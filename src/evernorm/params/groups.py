@@ -46,7 +46,6 @@ class Guarantee(StrEnum):
 class AlignmentKind(StrEnum):
     """What brings the scores of all classes to one scale (docs/decisions/alignment.md)."""
 
-    AUTO = "auto"  # what was measured to be best for the method (`Learner.best`)
     NONE = "none"  # nothing: one reading for all
     WEIBULL = "weibull"  # each class is read by its own scores
     CADA_A = (
@@ -227,7 +226,7 @@ class HeadParams(Group):
 class CalibrationParams(Group):
     """How scores of different classes are compared, and what a false-alarm rate rests on."""
 
-    alignment: AlignmentKind = AlignmentKind.AUTO
+    alignment: AlignmentKind = AlignmentKind.WEIBULL
     spread: Spread = Spread.PEAK
     guarantee: Guarantee = Guarantee.CONFORMAL
     head: HeadParams = HeadParams()

@@ -3,7 +3,6 @@
 from evernorm.memory.budget import shares
 from evernorm.methods.memory.base import MemoryLearner, RoutedMethodParams
 from evernorm.methods.registry import learner
-from evernorm.params.groups import AlignmentKind
 
 
 @learner
@@ -16,7 +15,6 @@ class PatchCoreCL(MemoryLearner):
 
     name = "patchcore_cl"
     group = RoutedMethodParams
-    best = AlignmentKind.CADA
     shrinks = True
 
     def rows_read(self, sizes: list[int]) -> list[int]:
