@@ -228,7 +228,7 @@ class CalibrationParams(Group):
 
     alignment: AlignmentKind = AlignmentKind.WEIBULL
     spread: Spread = Spread.PEAK
-    guarantee: Guarantee = Guarantee.CONFORMAL
+    guarantee: Guarantee = Guarantee.TAIL
     head: HeadParams = HeadParams()
 
 
