@@ -144,7 +144,7 @@ def test_a_forged_lock_contradicts_itself(audited):
         assert ("dvc.lock", "evaluate@metal output metrics/metal.json") in told(report)
     with forged(audited, ("params.yaml", "tail_fraction: 0.5", "tail_fraction: 0.3")):
         assert {"tail_fraction" in finding.line for finding in audit(audited).findings} == {True}
-    with forged(audited, ("versions.json", '"weibull": 1', '"weibull": 2')):
+    with forged(audited, ("versions.json", '"weibull": 2', '"weibull": 3')):
         assert {f"weibull@{name} parameter revisions.weibull" for name in CLASSES} == {
             finding.what for finding in audit(audited).findings
         }

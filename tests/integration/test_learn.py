@@ -113,7 +113,7 @@ def test_mlflow_holds_a_parent_a_child_an_experience_pictures_data_and_versions(
         assert step == len(table["data"])
         assert [step] == [m.step for m in mlflow.get_metric_history(run.info.run_id, "mean_image_auroc")]
         pictures = {Path(item.path).name for item in mlflow.list_artifacts(run.info.run_id, "pictures")}
-        assert {"accuracy_matrix.png", "examples.png", "roc.png", "scores.png"} == pictures
+        assert {"accuracy_matrix.png", "alignment.png", "examples.png", "roc.png", "scores.png"} == pictures
         dvc_hash = yaml.safe_load((workspace / f"data/{name}.dvc").read_text())["outs"][0]["md5"]
         assert [dvc_hash] == [item.dataset.digest for item in run.inputs.dataset_inputs]
     assert 2 == len(mlflow.get_metric_history(parents[0].info.run_id, "mean_image_auroc"))
