@@ -32,7 +32,8 @@ class Prediction:
         routed_class: The class the image was sent to; None for an unknown product, and for a method that
             does not ask.
         unknown: Whether the image shows no class that the bank knows.
-        score: Standardised anomaly score: standard deviations above the class's normal images.
+        score: Standardised anomaly score: standard deviations above the class's normal images, or above those of all
+            classes where one reading serves all (`alignment`).
         threshold: The score beyond which an image of the class is called anomalous.
         probability: Outlier probability in [0, 1], from the Weibull tail.
         p_value: How often a normal image of the class scores at least this high.
