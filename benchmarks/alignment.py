@@ -25,7 +25,7 @@ from evernorm.metrics.image import auroc, average_precision
 from evernorm.params.file import load_params, override, parse_params
 from evernorm.params.groups import AlignmentKind, Params
 from evernorm.types import Arrays, Doubles, Indices
-from tasks.stages.evaluate import _tests, state_of
+from tasks.stages.evaluate import state_of, tests_of
 from tasks.workspace.paths import Paths
 
 TITLE = f"{'':14} {'mean':>6} {'pooled':>6} {'p. AP':>6} | pixel AP: {'mean':>6} {'pooled':>6} | alarms  found | fit    more"
@@ -49,7 +49,7 @@ def main() -> None:
         started = time.perf_counter()
         detector = learner_of(chosen).detector_of(states)
         seconds = time.perf_counter() - started
-        tests = tests or [once(test) for test in _tests([*params.order], START, detector, paths)]
+        tests = tests or [once(test) for test in tests_of([*params.order], START, detector, paths)]
         remember(detector, found)
         outcomes, pixels = judge(detector, tests, chosen.evaluate.aupro_fpr_limit)
         figures = report(detector, outcomes, pixels)

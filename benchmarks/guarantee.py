@@ -22,10 +22,9 @@ from evernorm.data.readers import read_classes
 from evernorm.data.validate import validate
 from evernorm.features.backbone import build_backbone
 from evernorm.features.extract import extract
-from evernorm.maps import highest
 from evernorm.memory.entry import build_memory
 from evernorm.memory.params import MemoryParams, Score
-from evernorm.memory.scoring import TOP
+from evernorm.memory.scoring import top_scores
 from evernorm.memory.search import NearestRows
 from evernorm.params.file import override, parse_params
 from evernorm.params.groups import Guarantee, Params
@@ -97,7 +96,7 @@ def achieved(features: Floats, rows: int, params: Params, seed: int) -> list[lis
 def judged(rows: Floats, features: Floats) -> Floats:
     """Scores of images in a memory."""
     distances, _ = NearestRows(rows).nearest(features.reshape(-1, features.shape[2]))
-    return highest(distances.reshape(features.shape[:2]), TOP)
+    return top_scores(distances.reshape(features.shape[:2]))
 
 
 def alarms(evidence: Evidence, guarantee: Guarantee, params: Params, scores: Floats) -> list[float]:

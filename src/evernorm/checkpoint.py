@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evernorm.errors import StateError, TrainingError
-from evernorm.files import read_arrays, read_json, write_arrays, write_json
+from evernorm.files import below, read_arrays, read_json, write_arrays, write_json
 from evernorm.types import Arrays, Floats
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ def named(kind: str, arrays: Arrays, values: "Mapping[str, Tensor]") -> dict[str
     Raises:
         ValueError: They are not of the values' names and shapes.
     """
-    prefix = f"{kind}."
-    stored = {name.removeprefix(prefix): each for name, each in arrays.items() if name.startswith(prefix)}
+    stored = below(arrays, f"{kind}.")
     found, wanted = ({name: tuple(each.shape) for name, each in of.items()} for of in (stored, dict(values)))
     if found != wanted:
         raise ValueError(f"values {found}, expected {wanted}")

@@ -172,6 +172,11 @@ def length(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> int:
     return arrays.shape(name)[0] if isinstance(arrays, StoredArrays) else len(arrays[name])
 
 
+def below(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """The arrays whose names begin with a prefix, by the rest of their names; no other is read."""
+    return {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+
+
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write arrays as one safetensors file, atomically; names are stored in sorted order."""
     from safetensors.numpy import save

@@ -36,7 +36,7 @@ def evaluate(name: str, params: Params, paths: Paths) -> None:
     before: dict[str, Any] = read_json(paths.bank(previous, "evaluation") / "links.json")
     names = [*(link["class"] for link in before["links"]), name]
     detector = learner_of(params).detector_of([_decided(state_of(each, paths), params) for each in names])
-    tests = _tests(names, previous, detector, paths)
+    tests = tests_of(names, previous, detector, paths)
     with progress_bar(f"{name}: scores") as progress:
         outcomes, pooled = judge(detector, tests, params.evaluate.aupro_fpr_limit, progress)
     figures = report(detector, outcomes, pooled)
@@ -106,7 +106,7 @@ def _decided(state: ClassState, params: Params) -> ClassState:
     return replace(state, calibration=state.calibration.at_rate(rate))
 
 
-def _tests(names: list[str], previous: str, detector: Detector, paths: Paths) -> list[TestClass]:
+def tests_of(names: list[str], previous: str, detector: Detector, paths: Paths) -> list[TestClass]:
     """The test classes as they were seen, and what the experience before knows of them."""
     hints: dict[str, dict[str, Any]] = {}
     if previous != START:

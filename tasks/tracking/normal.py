@@ -34,7 +34,7 @@ def normal_images(workspace: Workspace, name: str, last: str) -> NormalImages | 
     if calibration is None:
         return None
     params = workspace.params
-    asked = params.own_rates.get(name, params.weibull.false_alarm_rate)
+    asked = params.rate_of(name)
     return NormalImages(
         number=len(calibration.scores),
         false_alarm_rate=float((calibration.scores > calibration.threshold).mean()),

@@ -53,8 +53,7 @@ def thresholds_of(workspace: Workspace, name: str, asked: float | None = None) -
     if not folder.is_dir():
         raise StateError(f"the bank after {learned[-1]} is not whole, as a run was cut short; run it again")
     reading = Calibration.load(folder).steps[0]  # the stored bank holds it for the rows that are read
-    own = workspace.params.own_rates
-    present = own.get(name, workspace.params.weibull.false_alarm_rate)
+    present = workspace.params.rate_of(name)
     test = read_arrays(workspace.paths.bank(learned[-1], "evaluation") / "outcomes.safetensors")
     place = read_json(workspace.paths.metrics(learned[-1]))["classes"].index(name)
     labels, scores, decisions, unknown, routed = (
@@ -63,7 +62,9 @@ def thresholds_of(workspace: Workspace, name: str, asked: float | None = None) -
     told = promise(reading, present, exchangeable=learner_of(workspace.params).exchangeable)
     rates = sorted({*RATES, present, *([asked] if asked else [])})
     choices = trade_off(reading, labels, scores, unknown | (routed != place), decisions, rates)
-    return Thresholds(name, workspace.display(name), present, name in own, told, choices)
+    return Thresholds(
+        name, workspace.display(name), present, name in workspace.params.own_rates, told, choices
+    )
 
 
 def refuse_without(workspace: Workspace, name: str) -> None:

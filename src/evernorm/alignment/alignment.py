@@ -16,6 +16,7 @@ import numpy as np
 from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.weibull import Reading, calibrate
 from evernorm.errors import StateError
+from evernorm.files import below
 from evernorm.params.groups import AlignmentKind, CalibrationParams, Spread, WeibullParams
 from evernorm.types import Arrays, Doubles, Floats, Indices
 
@@ -26,9 +27,7 @@ ASKING = {AlignmentKind.CADA_B, AlignmentKind.CADA, AlignmentKind.CADA_WEIBULL}
 """The kinds that ask what a frozen encoder sees of an image."""
 MEASURED = {AlignmentKind.CADA_A, *ASKING}
 """The kinds that change scores, and so need maps."""
-_LEAST = (
-    0.1  # of the smallest spread of a class: no spread is below, whatever the regressor says of an odd image
-)
+_LEAST = 0.1  # of the classes' smallest spread: what none that is regressed is below, however odd the image
 _FOLDS = 5
 
 
@@ -60,6 +59,11 @@ class Alignment:
     def names_class(self) -> bool:
         """Whether it names the class itself, so that being told makes a difference."""
         return self.params.alignment is AlignmentKind.CADA_B
+
+    @property
+    def regresses(self) -> bool:
+        """Whether what it expects of an image is regressed, and so better known of those it was trained on."""
+        return self.asks and not self.names_class
 
     @property
     def nbytes(self) -> int:
@@ -121,14 +125,13 @@ class Alignment:
         """
         if params.alignment not in MEASURED:
             return cls(params)
-        head = {name.removeprefix("head."): arrays[name] for name in arrays if name.startswith("head.")}
         try:
             statistics = np.asarray(arrays["statistics"])
             if params.alignment not in ASKING:
                 return cls(params, statistics)
             from evernorm.alignment.head import Head
 
-            return cls(params, statistics, Head.of(head, params.head))
+            return cls(params, statistics, Head.of(below(arrays, "head."), params.head))
         except (KeyError, RuntimeError) as error:
             raise StateError(
                 f"the stored alignment {params.alignment.value} is damaged ({error}); fetch the bank again"
@@ -191,19 +194,18 @@ def _fitted(
     alignment = Alignment(
         params, np.array([_ends(each, params.spread).mean(axis=0) for each in evidence], np.float32)
     )
-    if params.alignment is AlignmentKind.CADA_A:
-        return alignment, [_measured(alignment, each, place) for place, each in enumerate(evidence)]
-    kept = [each.with_encoding() for each in evidence]
-    alignment = replace(alignment, head=_trained(kept, params, seed))
-    if params.alignment is AlignmentKind.CADA_B:
+    if params.alignment in ASKING:
+        kept = [each.with_encoding() for each in evidence]
+        alignment = replace(alignment, head=_trained(kept, params, seed))
+    if not alignment.regresses:
         return alignment, [_measured(alignment, each, place) for place, each in enumerate(evidence)]
     parts: list[list[Evidence]] = [[] for _ in kept]
     for fold in range(_FOLDS):
-        halves = [np.arange(each.scores.shape[1]) % _FOLDS == fold for each in kept]
-        others = [each.some(np.flatnonzero(~half)) for each, half in zip(kept, halves, strict=True)]
+        folds = [np.arange(each.scores.shape[1]) % _FOLDS == fold for each in kept]
+        others = [each.some(np.flatnonzero(~of)) for each, of in zip(kept, folds, strict=True)]
         apart = replace(alignment, head=_trained(others, params, seed))
-        for place, (each, half) in enumerate(zip(kept, halves, strict=True)):
-            parts[place].append(_measured(apart, each.some(np.flatnonzero(half)), place))
+        for place, (each, of) in enumerate(zip(kept, folds, strict=True)):
+            parts[place].append(_measured(apart, each.some(np.flatnonzero(of)), place))
     return alignment, [Evidence.joined(each) for each in parts]
 
 
@@ -221,7 +223,7 @@ def _trained(evidence: Sequence[Evidence], params: CalibrationParams, seed: int)
 
 def _measured(alignment: Alignment, evidence: Evidence, place: int) -> Evidence:
     """Of a class, by what is expected of each of its images."""
-    encoded = _encoded(evidence) if alignment.asks and not alignment.names_class else None
+    encoded = _encoded(evidence) if alignment.regresses else None
     places = np.full(evidence.scores.shape[1], place)
     return evidence.measured(*alignment.expected(encoded, places, given=True))
 

@@ -27,6 +27,11 @@ def of_patches(features: Floats, grid: tuple[int, int]) -> Floats:
     return _as_kept(small.transpose(0, 3, 1, 2))
 
 
+def of_whole(rows: Floats) -> Floats:
+    """The same of encoders that keep one row an image, ``[n, C]``: a single place."""
+    return _as_kept(rows[:, :, None, None])
+
+
 def _as_kept(small: Floats) -> Floats:
     """In half precision, as it is stored, so that an image is seen in use as those that a head was trained on."""
     rounded: Floats = np.clip(small, -_LARGEST, _LARGEST).astype(np.float16, order="C").astype(np.float32)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evernorm.errors import TrainingError
+from evernorm.files import below
 from evernorm.params.groups import HeadParams
 from evernorm.types import Arrays, Doubles, Floats, Indices
 
@@ -51,12 +52,7 @@ class Head:
     def of(cls, arrays: Arrays, params: HeadParams) -> Self:
         """Undo `arrays`."""
         network = _network(len(arrays["mean"]), len(arrays["scale"]), params)
-        prefix = "network."
-        state = {
-            name.removeprefix(prefix): torch.from_numpy(np.array(array))
-            for name, array in arrays.items()
-            if name.startswith(prefix)
-        }
+        state = {name: torch.from_numpy(np.array(each)) for name, each in below(arrays, "network.").items()}
         network.load_state_dict(state)
         return cls(network.eval(), *(np.asarray(arrays[name]) for name in ("mean", "std", "scale")))
 

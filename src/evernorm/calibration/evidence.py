@@ -111,7 +111,7 @@ class Evidence:
     @staticmethod
     def joined(parts: "Sequence[Evidence]") -> "Evidence":
         """Of the images of several classes, at the one size each has; scores, and moments where all have them."""
-        names = {"scores", "means", "stds", "peaks"}.intersection(*(dict(part._of_sizes()) for part in parts))
+        names = set.intersection(*({name for name, _ in part._of_sizes()} for part in parts))
         return Evidence(
             **{name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in names}
         )

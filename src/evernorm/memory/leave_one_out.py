@@ -58,7 +58,7 @@ def leave_one_out(
     owners = torch.from_numpy(source).to(device)
     nearest = [each.cpu().numpy() for each in _nearest(features, bank, owners, sizes)]
     own = np.full((len(sizes), len(features)), np.nan, np.float32)
-    highest, means, stds, peaks = (np.full_like(own, np.nan) for _ in range(4))
+    scores, means, stds, peaks = (np.full_like(own, np.nan) for _ in range(4))
     reach = np.full((*own.shape, neighbours), np.inf, np.float32)
     for level, size in enumerate(sizes):
         first, second, owner = (each[level] for each in nearest)
@@ -77,22 +77,22 @@ def leave_one_out(
             if not torch.isfinite(squared).all():
                 continue
             distances = squared.clamp_(min=0).sqrt_()
-            hidden = norms[:size].masked_fill(owners[:size] == image, torch.inf)
-            memory = [(bank[:size], hidden), (fill, (fill * fill).sum(1))]
-            farthest = patches[distances.argmax()]
-            row = _around(farthest, memory, 1)
-            around = torch.linalg.vector_norm(_around(row[0], memory, neighbours) - farthest, dim=1)
-            own[level, image] = torch.linalg.vector_norm(row[0] - farthest)
-            reach[level, image, : len(around)] = around.cpu().numpy()
             patch_scores = distances.cpu().numpy()
-            highest[level, image] = top_scores(patch_scores[None])[0]
+            if top:
+                scores[level, image] = top_scores(patch_scores[None])[0]
+            else:
+                hidden = norms[:size].masked_fill(owners[:size] == image, torch.inf)
+                memory = [(bank[:size], hidden), (fill, (fill * fill).sum(1))]
+                farthest = patches[distances.argmax()]
+                row = _around(farthest, memory, 1)
+                around = torch.linalg.vector_norm(_around(row[0], memory, neighbours) - farthest, dim=1)
+                own[level, image] = torch.linalg.vector_norm(row[0] - farthest)
+                reach[level, image, : len(around)] = around.cpu().numpy()
             means[level, image] = patch_scores.mean(dtype=np.float64)
             stds[level, image] = patch_scores.std(dtype=np.float64)
             peaks[level, image] = patch_scores.max()
-    scores = highest
     if not top:
         scored = np.isfinite(own)
-        scores = np.full_like(own, np.nan)
         scores[scored] = own[scored] * reweighting(own[scored], reach[scored])
     return Evidence(scores, np.array(sizes, np.int64), means, stds, peaks)
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -202,10 +203,10 @@ class Detector(ABC):
         """Names, bit depths and sizes of the classes' images, of those on record."""
         return [state.profile for state in self.states if state.profile is not None]
 
-    @property
-    @abstractmethod
+    @cached_property
     def own_readings(self) -> Sequence[Reading]:
         """How the method's scores are read: one a class; a single one where the method does not route."""
+        return [state.calibration.at(0) for state in self.states if state.calibration is not None]
 
     @final
     def align(self, alignment: Alignment | None = None) -> None:
@@ -280,8 +281,7 @@ class Detector(ABC):
         found = self.find(seen, given, hints or {})
         count, scores, spots = len(found.place), found.raw, found.patches
         if self.alignment.measures and spots is not None:
-            arrays = {name: np.asarray(each) for name, each in seen.arrays.items()}
-            encoded = self.learner.encoded(arrays) if self.alignment.asks else None
+            encoded = self.learner.encoded(seen.arrays) if self.alignment.asks else None
             told = given is not None
             scores, spots = self.alignment.applied(scores, spots, encoded, found.place, given=told)
         score, probability, p_value, threshold, map_threshold = (np.empty(count) for _ in range(5))

@@ -48,9 +48,7 @@ class AlignmentKind(StrEnum):
 
     NONE = "none"  # nothing: one reading for all
     WEIBULL = "weibull"  # each class is read by its own scores
-    CADA_A = (
-        "cada_a"  # maps are measured by the statistics of the class an image was sent to (CADA section 3.2)
-    )
+    CADA_A = "cada_a"  # maps are measured by statistics of the class an image was sent to (CADA section 3.2)
     CADA_B = "cada_b"  # by those of the class that a classifier names
     CADA = "cada"  # by what a regressor expects of the image (CADA section 3.3)
     CADA_WEIBULL = "cada_weibull"  # and each class is then read by its own scores
@@ -343,6 +341,10 @@ class Params(Group):
             for name, item in self.stream.items()
             if item.false_alarm_rate is not None
         }
+
+    def rate_of(self, name: str) -> float:
+        """The false-alarm rate that is asked for a class: its own, or that of all."""
+        return self.own_rates.get(name, self.weibull.false_alarm_rate)
 
     def own(self, kind: type[Own]) -> Own:
         """The group of the method that is chosen.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evernorm.errors import StateError
+from evernorm.files import below
 from evernorm.repeatable import fixed_kernels
 from evernorm.types import Arrays, Floats
 
@@ -91,11 +92,7 @@ class Reconstructor(ABC):
         """
         import torch
 
-        values = {
-            name.removeprefix(PREFIX): torch.from_numpy(np.array(array))
-            for name, array in arrays.items()
-            if name.startswith(PREFIX)
-        }
+        values = {name: torch.from_numpy(np.array(each)) for name, each in below(arrays, PREFIX).items()}
         try:
             self.parts.load_state_dict(values)
         except RuntimeError as error:

@@ -17,7 +17,7 @@ import numpy as np
 from evernorm import checkpoint as checkpoints
 from evernorm.alignment.encoding import encoding
 from evernorm.calibration.evidence import Evidence
-from evernorm.calibration.weibull import Calibration, Reading
+from evernorm.calibration.weibull import Calibration
 from evernorm.errors import FitError, StateError
 from evernorm.features.backbone import TimmBackbone, choose_device
 from evernorm.features.extract import collect
@@ -303,11 +303,6 @@ class DiffContDetector(Detector):
                 f"the network knows {known[0]} classes and embeds in {known[1]} columns, the bank holds {len(states)} "
                 f"and means of shape {self.means.shape}; learn the classes again"
             )
-
-    @cached_property
-    def own_readings(self) -> Sequence[Reading]:
-        """One a class."""
-        return [state.calibration.at(0) for state in self.states if state.calibration is not None]
 
     @property
     def bytes_by_class(self) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evernorm.errors import MachineError, StateError
+from evernorm.files import below
 from evernorm.methods.diffcont.params import DiffContPrompts
 from evernorm.types import Arrays
 
@@ -165,11 +166,7 @@ class Network:
         """
         import torch
 
-        values = {
-            name.removeprefix(PREFIX): torch.from_numpy(np.array(arrays[name]))
-            for name in arrays
-            if name.startswith(PREFIX)
-        }
+        values = {name: torch.from_numpy(np.array(each)) for name, each in below(arrays, PREFIX).items()}
         try:
             network = cls(len(values["shift"]), params, len(values["head.weight"]))
             network.fixed = {name: values.pop(name) for name in _FIXED}

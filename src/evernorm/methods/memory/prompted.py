@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from evernorm.alignment.encoding import of_patches
+from evernorm.alignment.encoding import of_patches, of_whole
 from evernorm.errors import StateError
 from evernorm.methods.detector import Seen
 from evernorm.methods.learner import Eye
@@ -96,7 +96,7 @@ class PromptedLearner(MemoryLearner, Generic[Adapted]):
         """What images are routed by, whatever the class."""
         frozen = arrays[FROZEN]
         if frozen.ndim == 2:  # of the whole image
-            return frozen[:, :, None, None]
+            return of_whole(frozen)
         return of_patches(frozen, self.backbone.grid)
 
     def rows_read(self, sizes: list[int]) -> list[int]:

@@ -25,10 +25,9 @@ def cada_tables(method: str) -> Tables:
     head = "calibration.head"
     return {
         "3": [
-            cada("1 linear", f"{head}.convolutions=0", f"{head}.layers=1"),
             *(
                 cada(f"{count} linear", f"{head}.convolutions=0", f"{head}.layers={count}")
-                for count in (2, 3)
+                for count in (1, 2, 3)
             ),
             full,  # 1 convolution and 2 linear layers, dropout .5, the highest 1 % of the places
             cada("2 conv, 2 linear", f"{head}.convolutions=2"),

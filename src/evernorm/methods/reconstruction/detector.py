@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evernorm.calibration.weibull import Reading
 from evernorm.maps import anomaly_map, highest
 from evernorm.methods.detector import Detector, Found, Seen
 from evernorm.methods.discriminant import Discriminants
@@ -49,11 +48,6 @@ class ReconstructionDetector(Detector):
     @property
     def _separate(self) -> bool:
         return self.learner.own.prompts.continual is Continual.SEPARATE
-
-    @cached_property
-    def own_readings(self) -> Sequence[Reading]:
-        """One a class."""
-        return [state.calibration.at(0) for state in self.states if state.calibration is not None]
 
     @property
     def bytes_by_class(self) -> dict[str, int]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evernorm.data.experience import Experience
+from evernorm.files import below
 from evernorm.types import Arrays, Floats, Image, Images, Indices
 
 _JUDGED = 4  # one image in so many of the buffer was not trained on
@@ -99,13 +100,7 @@ class Kept:
     @classmethod
     def of(cls, arrays: Arrays) -> Self:
         """Undo `arrays`, which may hold more."""
-        return cls(
-            **{
-                name.removeprefix("kept."): array
-                for name, array in arrays.items()
-                if name.startswith("kept.")
-            }
-        )
+        return cls(**below(arrays, "kept."))
 
 
 def _shares(size: int) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from evernorm.alignment.encoding import of_whole
 from evernorm.methods.reconstruction.base import POOLED, ReconstructionLearner
 from evernorm.methods.registry import learner
 from evernorm.reconstruction.network import Reconstructor
@@ -54,4 +55,4 @@ class ReContrast(ReconstructionLearner):
 
     def encoded(self, arrays: Arrays) -> Floats | None:
         """The levels of the frozen encoder, each the mean of its places: more than that is not kept of an image."""
-        return arrays[POOLED][:, :, None, None]
+        return of_whole(arrays[POOLED])
