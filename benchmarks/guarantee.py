@@ -81,14 +81,14 @@ def achieved(features: Floats, rows: int, params: Params, seed: int) -> list[lis
     order = np.random.default_rng(seed).permutation(len(features))
     learned, other = np.split(features[order], [len(order) // 2])
     device = torch.device("cpu")
-    kept, evidence = build_memory(learned, rows, KNOWLEDGE, 0, device, shrinks=False)
-    scores = judged(kept, other)
+    memory = build_memory(learned, rows, KNOWLEDGE, 0, device, shrinks=False)
+    scores = judged(memory.rows, other)
     fifth = max(5, len(learned) // 5)
-    apart, _ = build_memory(learned[fifth:], rows, KNOWLEDGE, 0, device, shrinks=False)
+    apart = build_memory(learned[fifth:], rows, KNOWLEDGE, 0, device, shrinks=False).rows
     held_out = Evidence(judged(apart, learned[:fifth])[None])
     return [
-        alarms(evidence, Guarantee.TAIL, params, scores),
-        alarms(evidence, Guarantee.CONFORMAL, params, scores),
+        alarms(memory.evidence, Guarantee.TAIL, params, scores),
+        alarms(memory.evidence, Guarantee.CONFORMAL, params, scores),
         alarms(held_out, Guarantee.CONFORMAL, params, judged(apart, other)),
     ]
 

@@ -4,7 +4,7 @@ Rows that are alike lie together, so that classes which the memory confuses are 
 wide they are, means nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -63,18 +63,19 @@ def look_of(place: int) -> tuple[ColorType, str]:
     return _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
 
 
-def bank_map(points: Mapping[str, Floats], title: str) -> Figure:
+def bank_map(points: Mapping[int, Floats], classes: Sequence[str], title: str) -> Figure:
     """The points of each class in a colour, with the marker of its experience.
 
     Args:
-        points: What people call a class → ``[n, 2]``, in the order of the stream.
+        points: Place of a class in the stream → ``[n, 2]``; a class of which nothing is left has none.
+        classes: What people call the classes of the stream.
         title: What is shown.
     """
     columns = -(-len(points) // _LINES)
     figure = Figure(figsize=(5.3 + 2.7 * columns, 5.6), layout="constrained")
     axes = figure.add_subplot()
-    for place, (name, at) in enumerate(points.items()):
-        colour, marker = look_of(place)
+    for place, at in points.items():
+        name, (colour, marker) = classes[place], look_of(place)
         short = name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"
         axes.scatter(
             at[:, 0],

@@ -9,9 +9,9 @@ import numpy as np
 from evernorm.data.experience import Experience
 from evernorm.data.manifest import Manifest
 from evernorm.files import StoredArrays, read_arrays, read_json
-from evernorm.methods.registry import learners
 from evernorm.structure.report import REPORT, flagged
 from evernorm.structure.store import load_labels
+from evernorm.types import Floats
 from evernorm.words import counted
 from tasks.tracking.matrix import matrix_of
 from tasks.workspace.workspace import Workspace
@@ -41,32 +41,38 @@ def draw(folder: Path, workspace: Workspace, name: str, metrics: Mapping[str, An
 
 
 def draw_bank(path: Path, workspace: Workspace) -> bool:
-    """Draw the rows that the bank reads now, and tell whether there is a picture.
-
-    There is none of a method without rows, nor of one that keeps the rows of all classes as one: they say not whose
-    they are.
-    """
+    """Draw the rows that the bank reads now, and tell whether there is a picture: a method without rows has none."""
     from tasks.tracking.bank_picture import LEAST, MOST, bank_map, in_plane, some_rows
     from tasks.tracking.pictures import called, save
 
-    method, learned = workspace.params.method, workspace.learned()
-    if not learned or not learners()[method].traits.routes:
-        return False
-    bank = StoredArrays(workspace.paths.model(learned[-1]) / "entries.safetensors")
-    known = {name: f"{name}/rows" for name in learned if f"{name}/rows" in bank}
-    share = max(1, MOST // max(1, len(known)))
-    shown = [some_rows(bank[rows], share) for rows in known.values()]
+    remembered = _rows_of(workspace)
+    share = max(1, MOST // max(1, len(remembered)))
+    shown = [some_rows(rows, share) for rows in remembered.values()]
     if not shown or len(np.unique(np.concatenate(shown), axis=0)) < LEAST:
         return False
-    kept, points = sum(bank.shape(rows)[0] for rows in known.values()), in_plane(np.concatenate(shown))
+    kept, points = sum(map(len, remembered.values())), in_plane(np.concatenate(shown))
     parts = np.split(points, np.cumsum([len(rows) for rows in shown])[:-1])
-    classes = [called(name, workspace.display(name)) for name in known]
+    looks = {place: points for place, points in zip(remembered, parts, strict=True) if len(points)}
+    names = workspace.learned()
     title = (
-        f"{method}: what the bank remembers of {counted(len(classes), 'class', 'classes')}\n"
+        f"{workspace.params.method}: what the bank remembers of {counted(len(looks), 'class', 'classes')}\n"
         f"t-SNE of {len(points):,} of its {kept:,} rows"
     )
-    save(bank_map(dict(zip(classes, parts, strict=True)), title), path)
+    save(bank_map(looks, [called(name, workspace.display(name)) for name in names], title), path)
     return True
+
+
+def _rows_of(workspace: Workspace) -> dict[int, Floats]:
+    """The rows of the bank, by the place in the stream of the class that they are of."""
+    learned, found = workspace.learned(), dict[int, Floats]()
+    bank = StoredArrays(workspace.paths.model(learned[-1]) / "entries.safetensors") if learned else {}
+    for place, name in enumerate(learned):
+        if f"{name}/rows" not in bank:
+            continue
+        rows = bank[f"{name}/rows"]
+        whose = bank[f"{name}/classes"] if f"{name}/classes" in bank else np.full(len(rows), place)
+        found |= {int(each): rows[whose == each] for each in np.unique(whose)}
+    return found
 
 
 def trained_arrays(workspace: Workspace, name: str) -> Mapping[str, Any]:

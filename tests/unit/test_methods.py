@@ -291,10 +291,25 @@ def test_joint_training_holds_all_classes_in_one_memory(learner_for, lessons, ba
     second = joint.learn(replace(two, earlier=(one.experience,)))
     (memory,) = joint.detector_of([first, second]).memories
     assert (120, backbone.dim) == memory.rows.shape
-    both, _ = joint.memorise(backbone.features([*one.experience.images(), *two.experience.images()]))
+    images = [*one.experience.images(), *two.experience.images()]
+    counts = [len(one.experience), len(two.experience)]
+    both, _ = joint.memorise(backbone.features(images), counts)
     # In one batch instead of several, which changes the last bits.
     np.testing.assert_allclose(both["rows"], memory.rows, atol=1e-4)
     assert not np.array_equal(joint.learn(two).entry["rows"], memory.rows)
+    _assert_classes_of_rows(second.entry, backbone.features(images), counts)
+    assert "classes" not in first.entry
+
+
+def _assert_classes_of_rows(entry, features, counts):
+    """Each row is a patch of an image of the class that it is said to be of."""
+    owners = np.repeat(np.arange(len(counts)), counts)
+    for place in range(len(counts)):
+        patches = features[owners == place].reshape(-1, features.shape[2])
+        rows = entry["rows"][entry["classes"] == place]
+        assert len(rows) > 0
+        nearest = np.abs(rows[:, None] - patches[None]).max(axis=2).min(axis=1)
+        assert nearest.max() < 1e-3
 
 
 def test_replay_rehearses_the_classes_before_from_a_bounded_buffer(learner_for, lessons, backbone):
@@ -314,12 +329,24 @@ def test_replay_rehearses_the_classes_before_from_a_bounded_buffer(learner_for, 
     own = [resize(image).tobytes() for image in lessons["textile"].experience.images()]
     assert all(image.tobytes() in own for image in learned[0].entry["images"])
     # Two buffered images of the first class beside the eight of the second.
-    images = [*lessons["machined_part"].experience.images(), *learned[0].carry["images"]]
-    expected, _ = replay.memorise(backbone.features(images))
+    features = backbone.features([*learned[0].carry["images"], *lessons["machined_part"].experience.images()])
+    counts = [*learned[0].carry["counts"].tolist(), len(lessons["machined_part"].experience)]
+    expected, _ = replay.memorise(features, counts)
     np.testing.assert_array_equal(expected["rows"], learned[1].entry["rows"])
+    _assert_classes_of_rows(learned[1].entry, features, counts)
     detector = replay.detector_of(learned)
     assert 120 * backbone.dim * 4 + sum(a.nbytes for a in learned[-1].carry.values()) == detector.bank_bytes
     assert {} == detector.bytes_by_class
+
+
+def test_a_buffer_smaller_than_the_stream_still_knows_whose_a_row_is(learner_for, lessons):
+    """Of a class that has no room nothing is rehearsed; the classes after it keep their places."""
+    replay, before = learner_for("replay", "replay.knowledge.buffer=1"), {}
+    for name in NAMES:
+        state = replay.learn(lessons[name], before)
+        before = state.carry
+    assert [1, 0, 0] == before["counts"].tolist()
+    assert {0, 2} == set(state.entry["classes"].tolist())
 
 
 def test_methods_share_no_parameters(learner_for):

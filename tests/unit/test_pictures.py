@@ -113,8 +113,11 @@ def test_an_overlay_of_a_narrow_image_is_bounded_too(tmp_path):
     assert read_image(tmp_path / "o.png").shape[0] < LONGEST + 300
 
 
-def _bank(root, method="patchcore_cl", rows=()):
-    """A workspace as far as the picture of its bank needs it: rows around a centre for each class."""
+def _bank(root, rows=(), classes=None):
+    """A workspace as far as the picture of its bank needs it: rows around a centre for each entry.
+
+    `classes`: whose each row of the last entry is, where it holds several classes.
+    """
     rng = np.random.default_rng(3)
     names = [f"class-{number}" for number in range(len(rows))]
     entries = {
@@ -122,11 +125,13 @@ def _bank(root, method="patchcore_cl", rows=()):
         for name, count in zip(names, rows, strict=True)
     }
     last = names[-1] if names else "none"
+    if classes is not None:
+        entries[f"{last}/classes"] = np.array(classes, np.int32)
     write_arrays(
         root / "models" / last / "entries.safetensors", {**entries, f"{last}/keys": np.zeros((3, 12))}
     )
     return SimpleNamespace(
-        params=SimpleNamespace(method=method),
+        params=SimpleNamespace(method="patchcore_cl"),
         paths=Paths(root),
         learned=lambda: names,
         display=lambda name: f"Blister Ø{name}",
@@ -157,16 +162,36 @@ def test_rows_that_are_alike_lie_together_in_the_picture():
 
 
 @pytest.mark.parametrize(
-    ("method", "rows"),
+    ("rows", "classes", "expected"),
     [
-        ("patchcore_cl", ()),  # nothing is learned
-        ("patchcore_cl", (2, 2)),  # nothing to see
-        ("joint", (0, 40)),  # the rows of all classes as one
+        ((0, 40), [0] * 13 + [1] * 27, {0: 13, 1: 27}),  # of both classes as one, as joint training has them
+        ((0, 40), [1] * 40, {1: 40}),  # of the first class no row was chosen
+        ((0, 40), None, {1: 40}),  # fine-tuning has no other
+        ((12, 40), None, {0: 12, 1: 40}),
     ],
 )
-def test_a_bank_whose_rows_say_nothing_has_no_picture(tmp_path, method, rows):
+def test_the_picture_says_whose_a_row_is(tmp_path, monkeypatch, rows, classes, expected):
+    """Each row is one of its class, though one memory holds several; a class without rows has no points."""
+    drawn = {}
+    monkeypatch.setattr(
+        "tasks.tracking.bank_picture.bank_map",
+        lambda points, names, title: drawn.update(points) or bank_map(points, names, title),
+    )
+    assert draw_bank(tmp_path / "a.png", _bank(tmp_path, rows, classes))
+    assert expected == {place: len(points) for place, points in drawn.items()}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (),  # nothing is learned
+        (2, 2),  # nothing to see
+        (0, 0),  # no method with rows
+    ],
+)
+def test_a_bank_whose_rows_say_nothing_has_no_picture(tmp_path, rows):
     """It is left out, and nothing is written."""
-    assert not draw_bank(tmp_path / "a.png", _bank(tmp_path, method, rows))
+    assert not draw_bank(tmp_path / "a.png", _bank(tmp_path, rows))
     assert not (tmp_path / "a.png").exists()
 
 
@@ -198,7 +223,8 @@ def test_ninety_classes_look_different_and_are_all_named():
     looks = [look_of(place) for place in range(90)]
     assert 90 == len(set(looks))
     assert all(a[0] != b[0] and a[1] != b[1] for a, b in pairwise(looks))
-    figure = bank_map({f"{place} {'x' * place}": np.eye(2) for place in range(90)}, "90 classes")
+    names = [f"{place} {'x' * place}" for place in range(90)]
+    figure = bank_map({place: np.eye(2) for place in range(90)}, names, "90 classes")
     figure.draw_without_rendering()
     (legend,) = figure.legends
     told = [text.get_text() for text in legend.get_texts()]

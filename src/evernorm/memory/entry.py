@@ -1,6 +1,6 @@
 """From the features of normal images to a memory of them (PatchCore Algorithm 1), and how it scores them."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     import torch
 
 
+class Memory(NamedTuple):
+    """What is remembered of images.
+
+    Attributes:
+        rows: float32 ``[k, d]``, in the order of selection.
+        images: int64 ``[k]``, the number of the image that each row is a patch of.
+        evidence: How the images score in the memory of the others, at each size it will be read at.
+    """
+
+    rows: Floats
+    images: Indices
+    evidence: Evidence
+
+
 def build_memory(
     features: Floats,
     rows: int,
@@ -24,7 +38,7 @@ def build_memory(
     device: "torch.device",
     *,
     shrinks: bool,
-) -> tuple[Floats, Evidence]:
+) -> Memory:
     """Select the coreset and score each training image in the memory of the others.
 
     The memory depends on nothing but these images: a smaller share of a budget is a shorter read.
@@ -38,18 +52,16 @@ def build_memory(
         seed: Of the projection.
         device: Where distances are computed.
         shrinks: Whether fewer rows will be read as classes arrive, so that scores are needed for fewer, too.
-
-    Returns:
-        float32 ``[k, d]`` in the order of selection, and the evidence at each size it will be read at.
     """
     patches, dim = features.shape[1:]
     flat = features.reshape(-1, dim)
     chosen = farthest_points(project(flat, params.projection, seed), rows)
     kept = np.ascontiguousarray(flat[chosen])
     sizes = prefixes(rows, len(kept)) if shrinks else [len(kept)]
-    source = chosen // patches
+    images = chosen // patches
     top = params.score is Score.TOP
-    return kept, leave_one_out(features, kept, source, sizes, params.neighbours, device, top=top)
+    evidence = leave_one_out(features, kept, images, sizes, params.neighbours, device, top=top)
+    return Memory(kept, images, evidence)
 
 
 def farthest_points(rows: Floats, count: int) -> Indices:

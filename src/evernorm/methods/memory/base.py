@@ -66,20 +66,30 @@ class MemoryLearner(Learner):
 
         Memory: the features (n · P · d · 4 bytes; memory-mapped beyond 2 GiB) and what `build_memory` holds.
         """
-        read, count = images_of([*lesson.earlier, lesson.experience])
+        classes = [*lesson.earlier, lesson.experience]
+        read, count = images_of(classes)
         features = extract(
             self.backbone, read, count, batch_size=self.params.features.batch_size, progress=progress
         )
-        entry, evidence = self.memorise(features)
+        entry, evidence = self.memorise(features, [len(each) for each in classes])
         return entry, self.shown(evidence, {"features": features})
 
-    def memorise(self, features: Floats) -> tuple[Arrays, Evidence]:
-        """The entry of M rows and its evidence from features float32 ``[n, P, d]``."""
+    def memorise(self, features: Floats, counts: Sequence[int]) -> tuple[Arrays, Evidence]:
+        """The entry of M rows and its evidence.
+
+        Args:
+            features: float32 ``[n, P, d]``.
+            counts: How many of the images are of each class of the stream. An entry of several classes also has
+                `classes`, int32 ``[M]``: the place in the stream of the class that each row is of.
+        """
         knowledge, device = self.params.own(BudgetMethodParams).knowledge, self.backbone.device
-        rows, evidence = build_memory(
+        rows, images, evidence = build_memory(
             features, knowledge.budget, knowledge, self.params.seed, device, shrinks=self.shrinks
         )
-        return {"rows": rows}, evidence
+        if len(counts) == 1:
+            return {"rows": rows}, evidence
+        places = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        return {"rows": rows, "classes": places[images]}, evidence
 
     def eye(self, trained: Arrays) -> Eye | None:
         """Frozen features, whatever the class."""
@@ -155,7 +165,11 @@ class MemoryDetector(Detector):
         return [
             replace(
                 state,
-                entry={"rows": head(state.entry, "rows", rows)} if rows else {},
+                entry={
+                    name: head(state.entry, name, rows)
+                    for name in ("rows", "classes")
+                    if rows and name in state.entry
+                },
                 calibration=state.calibration.within(rows) if rows and state.calibration else None,
             )
             for state, rows in zip(self.states, self._rows, strict=True)

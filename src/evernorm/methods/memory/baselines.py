@@ -1,5 +1,8 @@
 """What PatchCoreCL is compared with (its section 4.2), and UCAD's starred rows: what naive updates forget."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from evernorm.methods.learner import StateKind, Traits
 from evernorm.methods.memory.base import MemoryLearner, RoutedMethodParams
 from evernorm.methods.registry import learner
@@ -35,6 +38,7 @@ class Joint(MemoryLearner):
 
     name = "joint"
     traits = Traits(state=StateKind.CUMULATIVE, routes=False)
+    revisions: ClassVar[Mapping[str, int]] = {**MemoryLearner.revisions, "knowledge": 5}
 
     def rows_read(self, sizes: list[int]) -> list[int]:
         """All rows of the last entry, which holds all classes."""

@@ -179,10 +179,10 @@ class Mtrmb(PromptedLearner[Adapter]):
         """
         images, knowledge, size = lesson.experience, self.own.knowledge, self.params.features.batch_size
         seen = collect(self.eye(trained), images.read, len(images), size, progress=progress)
-        rows, evidence = build_memory(
+        memory = build_memory(
             seen[ADAPTED], knowledge.rows, knowledge, self.params.seed, self.backbone.device, shrinks=False
         )
-        return {"rows": rows}, self.shown(evidence, seen)
+        return {"rows": memory.rows}, self.shown(memory.evidence, seen)
 
     def adapter_of(self, trained: Arrays) -> Adapter:
         """The prompt of the class, and the words on it with the way in which it is fused with them."""

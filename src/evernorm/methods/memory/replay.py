@@ -1,7 +1,7 @@
 """Replay: fine-tuning with a rehearsal buffer of N images of the classes before (UCAD's starred baselines)."""
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -16,6 +16,8 @@ from evernorm.methods.memory.base import BudgetMethodParams, MemoryDetector, Mem
 from evernorm.methods.memory.baselines import last_alone
 from evernorm.methods.registry import learner
 from evernorm.types import Arrays, Image, Progress
+
+_NO_CLASSES = np.empty(0, np.int64)
 
 
 class ReplayParams(BudgetParams):
@@ -41,6 +43,7 @@ class Replay(MemoryLearner):
     name = "replay"
     group = ReplayMethodParams
     traits = Traits(state=StateKind.CHAINED, routes=False)
+    revisions: ClassVar[Mapping[str, int]] = {**MemoryLearner.revisions, "knowledge": 5}
 
     @property
     def own(self) -> ReplayMethodParams:
@@ -50,19 +53,16 @@ class Replay(MemoryLearner):
     def remember(
         self, lesson: Lesson, trained: Arrays, before: Arrays = NOTHING, *, progress: Progress | None = None
     ) -> tuple[Arrays, Evidence]:
-        """Remember the new images and the buffered ones; set images of the class aside for the buffer."""
-        new, old = lesson.experience, before.get("images")
-        buffered = 0 if old is None else len(old)
+        """Remember the buffered images and the new ones; set images of the class aside for the buffer."""
+        new, old, known = lesson.experience, before.get("images", ()), before.get("counts", _NO_CLASSES)
 
         def read(number: int) -> Image:
-            if number < len(new) or old is None:
-                return new.read(number)
-            image: Image = old[number - len(new)]
+            image: Image = old[number] if number < len(old) else new.read(number - len(old))
             return image
 
         size = self.params.features.batch_size
-        features = extract(self.backbone, read, len(new) + buffered, batch_size=size, progress=progress)
-        entry, evidence = self.memorise(features)
+        features = extract(self.backbone, read, len(old) + len(new), batch_size=size, progress=progress)
+        entry, evidence = self.memorise(features, [*known.tolist(), len(new)])
         order = np.random.default_rng(self.params.seed).permutation(len(new))
         chosen = order[: self.own.knowledge.buffer]
         resize = self.backbone.preprocess.resize
@@ -71,12 +71,12 @@ class Replay(MemoryLearner):
 
     def carry(self, before: Arrays, trained: Arrays, entry: Arrays, calibration: Calibration) -> Arrays:
         """N // T images of each of T classes; those of a class stay in the order in which they were drawn."""
-        counts = [*before.get("counts", np.empty(0, np.int64)).tolist(), len(entry["images"])]
-        share = max(1, self.own.knowledge.buffer // len(counts))
+        counts = [*before.get("counts", _NO_CLASSES).tolist(), len(entry["images"])]
+        room, share = self.own.knowledge.buffer, max(1, self.own.knowledge.buffer // len(counts))
         groups = [entry["images"]]
         if "images" in before:
             groups = [*np.split(before["images"], np.cumsum(counts[:-1])[:-1]), *groups]
-        kept = [group[:share] for group in groups][: self.own.knowledge.buffer]
+        kept = [group[: share if place < room else 0] for place, group in enumerate(groups)]
         return {
             "images": np.concatenate(kept),
             "counts": np.array([len(group) for group in kept], np.int64),

@@ -123,11 +123,12 @@ class Ucad(PromptedLearner[Prompt]):
         points = farthest_points(flat, knowledge.keys)
         keys = np.ascontiguousarray(flat[points])
 
-        rows, evidence = build_memory(  # Eq. 2
+        memory = build_memory(  # Eq. 2
             adapted, knowledge.rows, knowledge, self.params.seed, device, shrinks=False
         )
         routing = leave_one_out_key_distances(frozen, keys, points // frozen.shape[1], device)
-        return {"keys": keys, "rows": rows}, self.shown(replace(evidence, routing=routing), seen)
+        evidence = replace(memory.evidence, routing=routing)
+        return {"keys": keys, "rows": memory.rows}, self.shown(evidence, seen)
 
     def adapter_of(self, trained: Arrays) -> Prompt:
         """The prompt of the class; nothing where ``prompts.kind`` is none."""
