@@ -6,6 +6,8 @@ INSTALLED := $(VENV)/.installed
 CONSTRAINTS := infra/constraints.txt
 # A module is compiled when it is first imported: most of 24 000 never are.
 PIP := $(BIN)/pip install --quiet --no-compile --constraint $(CONSTRAINTS)
+# What is imported is compiled once: where the environment forbids to keep that, each process would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Three workers for two cores, as many tests wait for servers. Files in their order, which ends with the small ones:
 # no worker is left with a long one.
 WORKERS := -n 3 --dist loadfile --no-loadscope-reorder

@@ -1,6 +1,7 @@
 """One threshold for all classes, by every alignment: a workspace that was learned once is read in each way.
 
-Mean over classes and pooled (all classes as one test set, one threshold): image AUROC, pixel AP; false alarms on good test
+Mean over classes (each alike; each by its test images, as the pooled figure weighs them) and pooled (all classes as one test
+set, one threshold): image AUROC, pixel AP; false alarms on good test
 images and defects found, at the rate that params.yaml asks for; seconds to fit, and what an image costs more, as a share
 of the backbone's pass. Of each image the method's own scores are computed once.
 
@@ -12,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +30,7 @@ from evernorm.types import Arrays, Doubles, Indices
 from tasks.stages.evaluate import state_of, tests_of
 from tasks.workspace.paths import Paths
 
-TITLE = f"{'':14} {'mean':>6} {'pooled':>6} {'p. AP':>6} | pixel AP: {'mean':>6} {'pooled':>6} | alarms  found | fit    more"
+TITLE = f"{'':14} {'mean':>6} {'by im.':>6} {'pooled':>6} {'p. AP':>6} | pixel AP: {'mean':>6} {'pooled':>6} | alarms  found | fit    more"
 
 
 def main() -> None:
@@ -54,7 +56,7 @@ def main() -> None:
         outcomes, pixels = judge(detector, tests, chosen.evaluate.aupro_fpr_limit)
         figures = report(detector, outcomes, pixels)
         pooled, mean = figures["pooled"], figures["mean"]
-        images = (mean["image_auroc"], pooled["image_auroc"], pooled["image_ap"])
+        images = (mean["image_auroc"], by_image(figures, outcomes), pooled["image_auroc"], pooled["image_ap"])
         cost = f"{seconds:5.1f} s {overhead(detector, chosen, tests):5.1%}"
         shown(kind, [*images, mean["pixel_ap"], pooled["pixel_ap"]], mean, cost)
         labels = np.concatenate([each.labels for each in outcomes])
@@ -90,14 +92,20 @@ def remember(detector: Detector, found: dict[tuple[int, bool], Found]) -> None:
     detector.find = again  # type: ignore[method-assign]
 
 
+def by_image(figures: dict[str, Any], outcomes: Sequence[Outcome]) -> float:
+    """Mean image AUROC of the classes, each as often as it has test images."""
+    values = [each["image_auroc"] for each in figures["per_class"].values()]
+    return float(np.average(values, weights=[len(each.labels) for each in outcomes]))
+
+
 def shown(name: str, figures: Sequence[float | None], mean: dict[str, float | None], cost: str) -> None:
     """A line."""
-    image, pooled, precision, pixel, pooled_pixel = (
+    image, weighed, pooled, precision, pixel, pooled_pixel = (
         " - " if each is None else f"{each:.4f}" for each in figures
     )
     alarms, found = mean["false_alarm_rate"], mean["detection_rate"]
     print(
-        f"{name:14} {image:>6} {pooled:>6} {precision:>6} |           {pixel:>6} {pooled_pixel:>6} | "
+        f"{name:14} {image:>6} {weighed:>6} {pooled:>6} {precision:>6} |           {pixel:>6} {pooled_pixel:>6} | "
         f"{alarms:6.3f} {found:6.3f} | {cost}",
         flush=True,
     )
@@ -108,7 +116,7 @@ def given(outcomes: Sequence[Outcome], labels: np.ndarray) -> None:
     scores = np.concatenate([each.oracle_scores for each in outcomes])
     mean = np.mean([auroc(each.labels, each.oracle_scores) for each in outcomes])
     print(
-        f"{'  class given':14} {mean:.4f} {auroc(labels, scores):.4f} {average_precision(labels, scores):.4f}"
+        f"{'  class given':14} {mean:.4f}      - {auroc(labels, scores):.4f} {average_precision(labels, scores):.4f}"
     )
 
 
@@ -120,7 +128,9 @@ def p_values(detector: Detector, tests: Sequence[TestClass], labels: np.ndarray)
             block = np.arange(start, min(start + detector.images_at_once, len(test.view)))
             values.append(-detector.judge(test.see(block)).p_value)
     scores = np.concatenate(values)
-    print(f"{'  by p-value':14}      - {auroc(labels, scores):.4f} {average_precision(labels, scores):.4f}")
+    print(
+        f"{'  by p-value':14}      -      - {auroc(labels, scores):.4f} {average_precision(labels, scores):.4f}"
+    )
 
 
 def overhead(detector: Detector, params: Params, tests: Sequence[TestClass]) -> float:

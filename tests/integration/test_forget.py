@@ -19,32 +19,22 @@ CLASSES = ("cloth", "metal", "blue")
 
 
 @pytest.fixture
-def three_and_two(
-    request,
-    tmp_path,
-    learned,
-    interrupted,
-    three_learned,
-    three_adapted,
-    fresh,
-    evernorm,
-    small,
-    open_gate,
-    ucad,
-):
+def three_and_two(request, tmp_path, fresh, evernorm, small, open_gate, ucad):
     """Workspaces with the method of the parameter: one that learned three classes, and one that never learned the one named."""
     method, name = request.param
-    photos, settings = three_learned.parent / "photos", (*small, *open_gate)
+    of_method = {"patchcore_cl": "three_learned", "ucad": "three_adapted"}
+    three, two = request.getfixturevalue(of_method[method]), tmp_path / "two"
     if (method, name) == ("patchcore_cl", "blue"):
-        return three_learned, learned[0]
+        return three, request.getfixturevalue("learned")[0]
     if method == "ucad":  # it learned the first class and never another
-        shutil.copytree(interrupted[0], tmp_path / "two", symlinks=True)
-        settings = ucad
+        shutil.copytree(request.getfixturevalue("interrupted")[0], two, symlinks=True)
+        photos, settings = request.getfixturevalue("adapted")[1], ucad
     else:
-        fresh(tmp_path / "two")
+        fresh(two)
+        photos, settings = three.parent / "photos", (*small, *open_gate)
     names = ",".join(each for each in CLASSES if each != name)
-    evernorm("learn", "--data", photos, "--workspace", tmp_path / "two", "--order", names, *settings)
-    return {"patchcore_cl": three_learned, "ucad": three_adapted}[method], tmp_path / "two"
+    evernorm("learn", "--data", photos, "--workspace", two, "--order", names, *settings)
+    return three, two
 
 
 @pytest.fixture(scope="module")
