@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from evernorm.calibration.evidence import Evidence
-from evernorm.calibration.weibull import calibrate, reached
+from evernorm.calibration.reading import reached
+from evernorm.calibration.weibull import calibrate
 from evernorm.data.experience import Experience, TestView
 from evernorm.data.readers import read_classes
 from evernorm.data.validate import validate

@@ -1,12 +1,14 @@
 """Fixtures that every test may use."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Before NumPy and torch are imported. Two workers share two cores, and threads that wait for one another gain nothing
 # on images this small.
@@ -19,6 +21,20 @@ hypothesis.settings.register_profile("evernorm", deadline=None)
 hypothesis.settings.load_profile("evernorm")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+class ByWhatIsShared(LoadScopeScheduling):
+    """A worker takes all tests that share what is slow to make: those of a file, or the conformance of a method."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        method = re.search(r"\[(\w+)", test) if file.startswith("tests/conformance/") else None
+        return method[1] if method else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByWhatIsShared:
+    """Which worker takes which tests."""
+    return ByWhatIsShared(config, log)
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 from pydantic import BaseModel, ConfigDict
 
 from evernorm.calibration.promise import needed, promise
-from evernorm.calibration.weibull import Calibration, Reading
+from evernorm.calibration.reading import Reading
+from evernorm.calibration.weibull import Calibration
 from evernorm.methods.registry import learner_of
 from tasks.workspace.workspace import Workspace
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.promise import needed, promise
-from evernorm.calibration.weibull import Calibration, calibrate, reached
+from evernorm.calibration.reading import reached
+from evernorm.calibration.weibull import Calibration, calibrate
 from evernorm.params.groups import Engine, Guarantee, WeibullParams
 
 SCORES = np.arange(1, 10, dtype=np.float32)

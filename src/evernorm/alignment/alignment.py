@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from evernorm.calibration.evidence import Evidence
-from evernorm.calibration.weibull import Reading, calibrate
+from evernorm.calibration.reading import Reading
+from evernorm.calibration.weibull import calibrate
 from evernorm.errors import StateError
 from evernorm.files import below
 from evernorm.params.groups import AlignmentKind, CalibrationParams, Spread, WeibullParams

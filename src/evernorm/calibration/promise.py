@@ -7,7 +7,7 @@ promises it (Barber et al., 2021); what is kept was measured (docs/results.md, "
 
 import math
 
-from evernorm.calibration.weibull import Reading, reached
+from evernorm.calibration.reading import Reading, reached
 from evernorm.params.groups import Guarantee
 from evernorm.words import counted
 

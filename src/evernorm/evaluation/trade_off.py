@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evernorm.calibration.weibull import Reading
+from evernorm.calibration.reading import Reading
 from evernorm.metrics.image import rates
 from evernorm.types import Doubles, Flags
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from evernorm.alignment.alignment import Alignment, align
 from evernorm.calibration.evidence import Evidence
-from evernorm.calibration.weibull import Reading
+from evernorm.calibration.reading import Reading
 from evernorm.data.profile import Profile
 from evernorm.errors import StateError
 from evernorm.maps import anomaly_map, region_of

@@ -13,7 +13,8 @@ import numpy as np
 from pydantic import Field
 
 from evernorm.calibration.evidence import Evidence
-from evernorm.calibration.weibull import Calibration, Reading
+from evernorm.calibration.reading import Reading
+from evernorm.calibration.weibull import Calibration
 from evernorm.errors import TrainingError
 from evernorm.features.extract import extract
 from evernorm.files import read_arrays, write_arrays

@@ -7,7 +7,8 @@ import pytest
 
 from evernorm.alignment.alignment import Alignment, align
 from evernorm.calibration.evidence import Evidence
-from evernorm.calibration.weibull import Reading, calibrate
+from evernorm.calibration.reading import Reading
+from evernorm.calibration.weibull import calibrate
 from evernorm.errors import StateError
 from evernorm.metrics.image import auroc
 from evernorm.params.groups import CalibrationParams, Engine, HeadParams, WeibullParams

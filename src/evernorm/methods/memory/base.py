@@ -13,7 +13,7 @@ import numpy as np
 
 from evernorm.alignment.encoding import of_patches
 from evernorm.calibration.evidence import Evidence
-from evernorm.calibration.weibull import Reading
+from evernorm.calibration.reading import Reading
 from evernorm.errors import StateError
 from evernorm.features.extract import extract
 from evernorm.files import head, length
