@@ -35,7 +35,7 @@ def main() -> None:
         try:
             _measure(root)
         finally:
-            server.stop()
+            server.remove()
 
 
 def _measure(root: Path) -> None:

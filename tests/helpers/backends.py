@@ -26,12 +26,60 @@ _QUIET = {
 }
 
 
+class Postgres:
+    """A PostgreSQL server with its data in a folder of its own."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        (self._port,) = free_ports(1)
+        # It refuses to run as root, and other users may not look into pytest's folders.
+        self._user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+        self._folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+        shutil.chown(self._folder, self._user)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def uri(self, driver: str) -> str:
+        """Where its database is, for SQLAlchemy."""
+        return f"postgresql+{driver}://tests@127.0.0.1:{self._port}/postgres"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        assert POSTGRES is not None
+        data = self._folder / "data"
+        if not data.exists():
+            command = [POSTGRES / "initdb", "-D", data, "-U", "tests", "--auth=trust", "--no-sync"]
+            subprocess.run(command, user=self._user, cwd=self._folder, check=True, capture_output=True)
+        command = [str(POSTGRES / "postgres"), "-D", str(data), "-p", str(self._port)]
+        command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self._folder}"]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, user=self._user, cwd=self._folder, stdout=log, stderr=log
+            )
+        ready = [POSTGRES / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self._port)]
+        deadline = time.monotonic() + 60
+        while subprocess.run(ready, check=False).returncode:
+            assert time.monotonic() < deadline, self._log.read_text()
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End it; what it stored stays."""
+        if self._process is not None:
+            _end(self._process)
+            self._process = None
+
+    def remove(self) -> None:
+        """End it and remove what it stored."""
+        self.stop()
+        shutil.rmtree(self._folder)
+
+
 class PrefectServer:
-    """A Prefect server with its state in a folder."""
+    """A Prefect server; over PostgreSQL where that is installed, as SQLite lets many who write wait for a minute."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (self._port,) = free_ports(1)
+        self._database = Postgres(folder / "postgres.log") if POSTGRES else None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -44,13 +92,18 @@ class PrefectServer:
         command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui"]
         command += ["--host", "127.0.0.1", "--port", str(self._port)]
         env = {**os.environ, **_QUIET, "PREFECT_HOME": str(self.folder)}
+        if self._database:
+            self._database.start()
+            env["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = self._database.uri("asyncpg")
         self._process = _started(command, env, self.folder / "server.log", f"{self.url}/health")
 
-    def stop(self) -> None:
-        """End it."""
+    def remove(self) -> None:
+        """End it and remove what it stored."""
         if self._process is not None:
             _end(self._process)
             self._process = None
+        if self._database:
+            self._database.remove()
 
 
 class MLflowServer:
@@ -58,13 +111,9 @@ class MLflowServer:
 
     def __init__(self, folder: Path, artifacts: str, env: dict[str, str]) -> None:
         self.folder, self._artifacts, self._env = folder, artifacts, env
-        self._port, self._database_port = free_ports(2)
+        (self._port,) = free_ports(1)
+        self._database = Postgres(folder / "postgres.log")
         self._process: subprocess.Popen[bytes] | None = None
-        # PostgreSQL refuses to run as root, and other users may not look into pytest's folders.
-        self._user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-        self._data = Path(tempfile.mkdtemp(prefix="postgresql-"))
-        shutil.chown(self._data, self._user)
-        self._database: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -73,39 +122,24 @@ class MLflowServer:
 
     def start(self) -> None:
         """Start database and server, and wait until they answer."""
-        assert POSTGRES is not None
-        data = self._data / "data"
-        if not data.exists():
-            command = [POSTGRES / "initdb", "-D", data, "-U", "mlflow", "--auth=trust", "--no-sync"]
-            subprocess.run(command, user=self._user, cwd=self._data, check=True, capture_output=True)
-        command = [str(POSTGRES / "postgres"), "-D", str(data), "-p", str(self._database_port)]
-        command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self._data}"]
-        with (self.folder / "postgres.log").open("ab") as log:
-            self._database = subprocess.Popen(
-                command, user=self._user, cwd=self._data, stdout=log, stderr=log
-            )
-        ready = [POSTGRES / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self._database_port)]
-        deadline = time.monotonic() + 60
-        while subprocess.run(ready, check=False).returncode:
-            assert time.monotonic() < deadline, (self.folder / "postgres.log").read_text()
-            time.sleep(0.1)
-        uri = f"postgresql+psycopg2://mlflow@127.0.0.1:{self._database_port}/postgres"
+        self._database.start()
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
-        command += ["--workers", "1", "--backend-store-uri", uri, "--artifacts-destination", self._artifacts]
+        command += ["--workers", "1", "--backend-store-uri", self._database.uri("psycopg2")]
+        command += ["--artifacts-destination", self._artifacts]
         env = {**os.environ, **_QUIET, **self._env}
         self._process = _started(command, env, self.folder / "mlflow.log", f"{self.url}/health")
 
     def stop(self) -> None:
         """End server and database; what they stored stays."""
-        for process in (self._process, self._database):
-            if process is not None:
-                _end(process)
-        self._process = self._database = None
+        if self._process is not None:
+            _end(self._process)
+            self._process = None
+        self._database.stop()
 
     def remove(self) -> None:
         """End it and remove the database."""
         self.stop()
-        shutil.rmtree(self._data)
+        self._database.remove()
 
 
 def _started(command: list[str], env: dict[str, str], log: Path, health: str) -> "subprocess.Popen[bytes]":

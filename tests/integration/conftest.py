@@ -127,7 +127,7 @@ def prefect_server(run_folder, tmp_path_factory) -> Iterator[str]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             url.unlink()
             fcntl.flock(using, fcntl.LOCK_EX)
-            server.stop()
+            server.remove()
 
 
 @pytest.fixture(scope="session", autouse=True)
