@@ -8,9 +8,9 @@ CONSTRAINTS := infra/constraints.txt
 PIP := $(BIN)/pip install --quiet --no-compile --constraint $(CONSTRAINTS)
 # What is imported is compiled once: where the environment forbids to keep that, each process would compile it anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Four workers for two cores, as many tests wait for servers. Tests in their order, which ends with the small files:
+# Three workers for two cores, as many tests wait for servers. Tests in their order, which ends with the small files:
 # no worker is left with a long one. Who takes which: tests/conftest.py.
-WORKERS := -n 4 --no-loadscope-reorder
+WORKERS := -n 3 --no-loadscope-reorder
 
 .PHONY: help install demo test test-fast check format bench table pictures clean
 

@@ -32,6 +32,7 @@ class ByWhatIsShared(LoadScopeScheduling):
         return method[1] if method else file
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByWhatIsShared:
     """Which worker takes which tests."""
     return ByWhatIsShared(config, log)

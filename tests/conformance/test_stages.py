@@ -31,7 +31,7 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def alone() -> Iterator[Callable[[Path, Path], tuple[list, list]]]:
     """An interpreter that has the library alone: bank and images → answers, and what else it loaded."""
     command, env = [sys.executable, "-c", _ALONE], {**os.environ, "PYTHONPATH": str(PLUGIN)}
