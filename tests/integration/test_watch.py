@@ -51,15 +51,14 @@ def state(workspace: Path) -> dict:
     }
 
 
-def with_remote(root: Path) -> Path:
-    """An empty workspace with a DVC remote beside it."""
-    workspace = Workspace.open_or_create(root).root
-    dvc(workspace, "remote", "add", "-d", "storage", str(root.with_name(f"{root.name}-remote")))
+def with_remote(workspace: Path) -> Path:
+    """Give a workspace a DVC remote beside it."""
+    dvc(workspace, "remote", "add", "-d", "storage", str(workspace.with_name(f"{workspace.name}-remote")))
     return workspace
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory, evernorm, draw_photos, small, open_gate):
+def watched(tmp_path_factory, fresh, evernorm, draw_photos, small, open_gate):
     """A workspace that took two classes from an inbox that held more than that."""
     folder = tmp_path_factory.mktemp("watched")
     photos, inbox = draw_photos(folder / "photos", names=("cloth", "metal", "blue")), folder / "inbox"
@@ -69,7 +68,7 @@ def watched(tmp_path_factory, evernorm, draw_photos, small, open_gate):
     shutil.copytree(photos / "blue", inbox / "half")
     pack(photos / "blue", str(inbox))
     (inbox / "blue/train/good/000.png").write_bytes(b"not what was packed")
-    workspace = with_remote(folder / "workspace")
+    workspace = with_remote(fresh(folder / "workspace"))
     arguments = ("watch", "--once", "--workspace", workspace, "--inbox", inbox)
     return workspace, inbox, photos, evernorm(*arguments, *small, *open_gate, check=False)
 
@@ -220,10 +219,12 @@ def test_a_class_that_fails_after_a_parameter_was_changed_is_given_up_and_the_ot
     assert "clean" in evernorm("audit", "--workspace", workspace).stdout
 
 
-def test_a_run_killed_at_every_step_ends_as_an_undisturbed_one(watched, tmp_path, evernorm, small, open_gate):
+def test_a_run_killed_at_every_step_ends_as_an_undisturbed_one(
+    watched, tmp_path, fresh, evernorm, small, open_gate
+):
     """Each time it goes on: the same bytes, one run, one version, one commit and one promotion a class."""
     expected = state(watched[0])
-    workspace, inbox = with_remote(tmp_path / "workspace"), tmp_path / "inbox"
+    workspace, inbox = with_remote(fresh(tmp_path / "workspace")), tmp_path / "inbox"
     shutil.copytree(watched[1] / "metal", inbox / "metal")
     arguments = ("watch", "--once", "--workspace", workspace, "--inbox", inbox, *small, *open_gate)
     for step in STEPS:
