@@ -8,7 +8,7 @@ import numpy as np
 
 from evernorm.data.experience import Experience
 from evernorm.data.manifest import Manifest
-from evernorm.files import StoredArrays, read_arrays, read_json
+from evernorm.files import StoredArrays, length, read_arrays, read_json
 from evernorm.structure.report import REPORT, flagged
 from evernorm.structure.store import load_labels
 from evernorm.types import Floats
@@ -42,37 +42,45 @@ def draw(folder: Path, workspace: Workspace, name: str, metrics: Mapping[str, An
 
 def draw_bank(path: Path, workspace: Workspace) -> bool:
     """Draw the rows that the bank reads now, and tell whether there is a picture: a method without rows has none."""
-    from tasks.tracking.bank_picture import LEAST, MOST, bank_map, in_plane, some_rows
+    from tasks.tracking.bank_picture import LEAST, MOST, bank_map, in_plane
     from tasks.tracking.pictures import called, save
 
-    remembered = _rows_of(workspace)
-    share = max(1, MOST // max(1, len(remembered)))
-    shown = [some_rows(rows, share) for rows in remembered.values()]
-    if not shown or len(np.unique(np.concatenate(shown), axis=0)) < LEAST:
+    learned = workspace.learned()
+    kept, shown = _some_of_each(workspace, learned, MOST)
+    if not shown or len(np.unique(np.concatenate([*shown.values()]), axis=0)) < LEAST:
         return False
-    kept, points = sum(map(len, remembered.values())), in_plane(np.concatenate(shown))
-    parts = np.split(points, np.cumsum([len(rows) for rows in shown])[:-1])
-    looks = {place: points for place, points in zip(remembered, parts, strict=True) if len(points)}
-    names = workspace.learned()
+    points = in_plane(np.concatenate([*shown.values()]))
+    parts = np.split(points, np.cumsum([len(rows) for rows in shown.values()])[:-1])
     title = (
-        f"{workspace.params.method}: what the bank remembers of {counted(len(looks), 'class', 'classes')}\n"
+        f"{workspace.params.method}: what the bank remembers of {counted(len(shown), 'class', 'classes')}\n"
         f"t-SNE of {len(points):,} of its {kept:,} rows"
     )
-    save(bank_map(looks, [called(name, workspace.display(name)) for name in names], title), path)
+    classes = [called(name, workspace.display(name)) for name in learned]
+    save(bank_map(dict(zip(shown, parts, strict=True)), classes, title), path)
     return True
 
 
-def _rows_of(workspace: Workspace) -> dict[int, Floats]:
-    """The rows of the bank, by the place in the stream of the class that they are of."""
-    learned, found = workspace.learned(), dict[int, Floats]()
+def _some_of_each(workspace: Workspace, learned: list[str], most: int) -> tuple[int, dict[int, Floats]]:
+    """How many rows the bank has, and so many at most of them, by the place in the stream of their class.
+
+    Memory: the rows of one entry, and those that are given.
+    """
+    from tasks.tracking.bank_picture import some_rows
+
     bank = StoredArrays(workspace.paths.model(learned[-1]) / "entries.safetensors") if learned else {}
-    for place, name in enumerate(learned):
-        if f"{name}/rows" not in bank:
-            continue
+    places = {
+        name: bank[f"{name}/classes"]
+        if f"{name}/classes" in bank
+        else np.full(length(bank, f"{name}/rows"), at)
+        for at, name in enumerate(learned)
+        if f"{name}/rows" in bank
+    }
+    share = max(1, most // max(1, sum(len(np.unique(of)) for of in places.values())))
+    shown: dict[int, Floats] = {}
+    for name, of in places.items():
         rows = bank[f"{name}/rows"]
-        whose = bank[f"{name}/classes"] if f"{name}/classes" in bank else np.full(len(rows), place)
-        found |= {int(each): rows[whose == each] for each in np.unique(whose)}
-    return found
+        shown |= {int(place): some_rows(rows[of == place], share) for place in np.unique(of)}
+    return sum(map(len, places.values())), shown
 
 
 def trained_arrays(workspace: Workspace, name: str) -> Mapping[str, Any]:

@@ -159,8 +159,7 @@ def aligned(learner, states, kind: AlignmentKind) -> Detector:
     return type(learner)(params_aligned(learner, kind), learner.backbone).detector_of(states)
 
 
-# A reading for all, that and a classifier, a regressor and a reading for each: the others are made of the same parts.
-@pytest.mark.parametrize("kind", [AlignmentKind.NONE, AlignmentKind.CADA_B, AlignmentKind.CADA_WEIBULL])
+@pytest.mark.parametrize("kind", sorted({*AlignmentKind} - {AlignmentKind.WEIBULL}))
 def test_an_aligned_bank_answers_alike_wherever_it_is(learner, states, images, tmp_path, kind):
     """Stored and loaded, alone and together; what a method scores by itself stays, and one threshold may serve all."""
     if kind in MEASURED and not learner.traits.maps:

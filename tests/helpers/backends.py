@@ -26,7 +26,19 @@ _QUIET = {
 }
 
 
-class Postgres:
+class _Server:
+    """A process, and those it starts."""
+
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    def stop(self) -> None:
+        """End it; what it stored stays."""
+        if self._process is not None:
+            _end(self._process)
+            self._process = None
+
+
+class Postgres(_Server):
     """A PostgreSQL server with its data in a folder of its own."""
 
     def __init__(self, log: Path) -> None:
@@ -36,7 +48,6 @@ class Postgres:
         self._user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         self._folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
         shutil.chown(self._folder, self._user)
-        self._process: subprocess.Popen[bytes] | None = None
 
     def uri(self, driver: str) -> str:
         """Where its database is, for SQLAlchemy."""
@@ -61,26 +72,19 @@ class Postgres:
             assert time.monotonic() < deadline, self._log.read_text()
             time.sleep(0.1)
 
-    def stop(self) -> None:
-        """End it; what it stored stays."""
-        if self._process is not None:
-            _end(self._process)
-            self._process = None
-
     def remove(self) -> None:
         """End it and remove what it stored."""
         self.stop()
         shutil.rmtree(self._folder)
 
 
-class PrefectServer:
+class PrefectServer(_Server):
     """A Prefect server; over PostgreSQL where that is installed, as SQLite lets many who write wait for a minute."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (self._port,) = free_ports(1)
         self._database = Postgres(folder / "postgres.log") if POSTGRES else None
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -99,21 +103,18 @@ class PrefectServer:
 
     def remove(self) -> None:
         """End it and remove what it stored."""
-        if self._process is not None:
-            _end(self._process)
-            self._process = None
+        self.stop()
         if self._database:
             self._database.remove()
 
 
-class MLflowServer:
+class MLflowServer(_Server):
     """An MLflow server with its runs in PostgreSQL and its artifacts in a place that only it has the keys of."""
 
     def __init__(self, folder: Path, artifacts: str, env: dict[str, str]) -> None:
         self.folder, self._artifacts, self._env = folder, artifacts, env
         (self._port,) = free_ports(1)
         self._database = Postgres(folder / "postgres.log")
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -131,9 +132,7 @@ class MLflowServer:
 
     def stop(self) -> None:
         """End server and database; what they stored stays."""
-        if self._process is not None:
-            _end(self._process)
-            self._process = None
+        super().stop()
         self._database.stop()
 
     def remove(self) -> None:
