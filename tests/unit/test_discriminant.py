@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from evernorm.methods.diffcont.diffcont import pooled
+from evernorm.methods.diffcont.detector import pooled
 from evernorm.methods.discriminant import Discriminants, covariance
 
 

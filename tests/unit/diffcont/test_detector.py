@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from evernorm.methods.diffcont.diffcont import pooled
+from evernorm.methods.diffcont.detector import pooled
 from evernorm.methods.diffcont.diffusion import embed
 from evernorm.methods.discriminant import Discriminants, covariance
 from evernorm.methods.lesson import Lesson

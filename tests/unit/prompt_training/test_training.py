@@ -1,4 +1,4 @@
-"""Training a prompt: what moves, what is kept, and what a kill, bad numbers or a foreign checkpoint lead to."""
+"""Training a prompt: what moves, what is kept, and what bad numbers lead to."""
 
 from collections import Counter
 
@@ -7,93 +7,24 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from evernorm import checkpoint
-from evernorm.errors import FitError, StateError, TrainingError
-from evernorm.files import read_arrays, write_arrays
+from evernorm.errors import FitError, TrainingError
+from evernorm.files import read_arrays
 from evernorm.params.groups import SuperpixelParams
 from evernorm.prompts import trainee as prompt_trainee
 from evernorm.prompts.contrastive import structure_loss
-from evernorm.prompts.params import Loss, PromptKind, PromptParams, Stopping
-from evernorm.prompts.prompt import Prompt
+from evernorm.prompts.params import Loss, PromptParams, Stopping
 from evernorm.prompts.prompted import PromptedBackbone
-from evernorm.prompts.trainee import PromptTrainee, first_prompt
-from evernorm.prompts.training import train as train_values
 from evernorm.structure.grid import to_grid
 from evernorm.structure.superpixels import SuperpixelSegmenter
-
-ADDITIVE, PREFIX = PromptKind.ADDITIVE, PromptKind.PREFIX
-KINDS = [ADDITIVE, PREFIX]
-LABELS = [np.random.default_rng([7, i]).integers(1, 4, 16) for i in range(8)]
-JUDGED = [Stopping.LOSS, Stopping.COMPACTNESS]
-
-
-class KilledError(Exception):
-    """Ends a training from outside."""
-
-
-def train_prompt(network, read, labels, seed, **options):
-    """A prompt and its history."""
-    trainee = PromptTrainee(network, labels, seed)
-    values, history = train_values(trainee, read, len(labels), seed, **options)
-    return Prompt.of(network.kind, values), history
-
-
-def first_values(network, seed):
-    """What a training begins with, by block."""
-    return first_prompt(network, seed).values
-
-
-@pytest.fixture(scope="module")
-def images(drawn):
-    """Eight images."""
-    return [*drawn("textile", 4), *drawn("machined_part", 4)]
-
-
-@pytest.fixture
-def network_of(tiny_vit):
-    """``network_of(**params)``: the transformer with prompts and settings under which it learns fast."""
-    fast = {"epochs": 4, "batch_size": 3, "learning_rate": 0.1, "held_out": 0.25, "length": 2}
-    return lambda **params: PromptedBackbone(
-        tiny_vit, PromptParams(**{"stopping": Stopping.LAST, **fast, **params})
-    )
-
-
-@pytest.fixture
-def train(network_of, images):
-    """``train(**params)``: a prompt and its history."""
-
-    def run(seed=0, at_once=4, checkpoint=None, progress=None, **params):
-        network = network_of(**params)
-        return train_prompt(
-            network,
-            images.__getitem__,
-            LABELS,
-            seed,
-            at_once=at_once,
-            checkpoint=checkpoint,
-            progress=progress,
-        )
-
-    return run
-
-
-def killing(last):
-    """A progress that ends the training after an epoch."""
-
-    def progress(done, _epochs):
-        if done == last:
-            raise KilledError
-
-    return progress
-
-
-def assert_same(one, two):
-    """Bit by bit the same prompt and history."""
-    assert vars(one[1]) == vars(two[1])
-    assert list(one[0].values) == list(two[0].values)
-    for block, value in one[0].values.items():
-        assert value.tobytes() == two[0].values[block].tobytes()
-
+from tests.unit.prompt_training.conftest import (
+    JUDGED,
+    KINDS,
+    LABELS,
+    PREFIX,
+    assert_same,
+    first_values,
+    train_prompt,
+)
 
 # -- learning -----------------------------------------------------------------------------------------
 
@@ -326,94 +257,3 @@ def test_a_gradient_that_is_no_number_never_becomes_a_prompt(train, monkeypatch)
     )
     with pytest.raises(TrainingError, match="gradient is nan in epoch 1"):
         train(epochs=1, batch_size=8)
-
-
-# -- killed and continued -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("last", [1, 3])
-@pytest.mark.parametrize("stopping", Stopping)
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_training_goes_on_as_if_nothing_had_happened(train, kind, stopping, last, tmp_path):
-    """The same prompt and history, bit by bit, as of a training that was left alone."""
-    options = {"kind": kind, "stopping": stopping, "learning_rate": 0.3}
-    with pytest.raises(KilledError):
-        train(**options, checkpoint=tmp_path, progress=killing(last))
-    assert_same(train(**options), train(**options, checkpoint=tmp_path))
-
-
-@pytest.mark.parametrize("stopping", Stopping)
-def test_a_kill_while_the_state_is_written_costs_one_epoch(train, stopping, tmp_path, monkeypatch):
-    """The arrays of the third epoch were written, the history that names them was not."""
-    write, written = checkpoint.write_json, []
-
-    def failing(path, value):
-        written.append(path)
-        if len(written) == 3:
-            raise KilledError
-        write(path, value)
-
-    monkeypatch.setattr(checkpoint, "write_json", failing)
-    with pytest.raises(KilledError):
-        train(stopping=stopping, checkpoint=tmp_path)
-    monkeypatch.undo()
-    steps = []
-    resumed = train(stopping=stopping, checkpoint=tmp_path, progress=lambda *step: steps.append(step))
-    assert [(3, 4), (4, 4)] == steps
-    assert_same(train(stopping=stopping), resumed)
-
-
-def test_a_finished_training_is_not_repeated(train, tmp_path):
-    """What is there is returned; more epochs go on from it; one state is kept."""
-    finished = train(epochs=2, checkpoint=tmp_path)
-    assert_same(finished, train(epochs=2, checkpoint=tmp_path, progress=killing(1)))
-    assert_same(train(epochs=4), train(epochs=4, checkpoint=tmp_path))
-    assert ["epoch-0004.safetensors", "history.json"] == sorted(path.name for path in tmp_path.iterdir())
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def forget_a_moment(path):
-    write_arrays(
-        path, {name: array for name, array in read_arrays(path).items() if name != "exp_avg.block.003"}
-    )
-
-
-@pytest.mark.parametrize(
-    ("file", "damage"),
-    [
-        ("epoch-0002.safetensors", cut),
-        ("epoch-0002.safetensors", forget_a_moment),
-        ("epoch-0002.safetensors", lambda path: path.unlink()),
-        ("history.json", cut),
-        ("history.json", lambda path: path.write_text('{"epochs": 2}')),
-        ("history.json", lambda path: path.write_text("[]")),
-    ],
-    ids=["arrays cut", "a moment lacks", "arrays lack", "history cut", "other history", "no history"],
-)
-def test_a_damaged_checkpoint_is_an_error(train, tmp_path, file, damage):
-    """Neither a crash nor a silent start from nothing."""
-    train(epochs=2, checkpoint=tmp_path)
-    damage(tmp_path / file)
-    with pytest.raises(StateError):
-        train(checkpoint=tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("mine", "theirs"),
-    [
-        ({}, {"first_block": 2}),
-        ({"first_block": 2}, {}),
-        ({}, {"kind": PREFIX}),
-        ({"kind": PREFIX}, {}),
-        ({"kind": PREFIX}, {"kind": PREFIX, "length": 1}),
-    ],
-    ids=str,
-)
-def test_the_checkpoint_of_other_prompts_is_an_error(train, tmp_path, mine, theirs):
-    """Other blocks, fewer or more, or other shapes."""
-    train(epochs=1, checkpoint=tmp_path, **theirs)
-    with pytest.raises(StateError):
-        train(checkpoint=tmp_path, **mine)
