@@ -34,7 +34,7 @@ SETTINGS = (
     "features.image_size=64",
     "weibull.engine=scipy",
     "features.device=cpu",
-    "calibration.head.iterations=20",
+    "calibration.head.iterations=5",
 )
 # What takes minutes by default, by method.
 FEWER = {

@@ -160,7 +160,7 @@ def aligned(learner, states, kind: AlignmentKind) -> Detector:
 
 
 @pytest.mark.parametrize("kind", sorted({*AlignmentKind} - {AlignmentKind.WEIBULL}))
-def test_an_aligned_bank_answers_alike_wherever_it_is(learner, states, images, tmp_path, kind):
+def test_an_aligned_bank_answers_alike_wherever_it_is(learner, states, detector, images, tmp_path, kind):
     """Stored and loaded, alone and together; what a method scores by itself stays, and one threshold may serve all."""
     if kind in MEASURED and not learner.traits.maps:
         with pytest.raises(StateError, match=r"cannot be aligned|without what alignment predicts from"):
@@ -168,7 +168,7 @@ def test_an_aligned_bank_answers_alike_wherever_it_is(learner, states, images, t
         with pytest.raises(ParamsError, match=f"{kind}, but {learner.name} has no anomaly map"):
             type(learner)(params_aligned(learner, kind), learner.backbone).check_alignment()
         return
-    detector = aligned(learner, states, kind)
+    as_they_are, detector = detector, aligned(learner, states, kind)
     answers = detector.predict(images)
     save_bank(detector, tmp_path / "a")
     loaded = load_bank(tmp_path / "a", Device.CPU)
@@ -179,7 +179,7 @@ def test_an_aligned_bank_answers_alike_wherever_it_is(learner, states, images, t
         alike(one, other)
         alike(one, loaded.predict([image])[0], exact=False)
     seen = detector.see(images)
-    judged, before = detector.judge(seen), learner.detector_of(states).judge(seen)
+    judged, before = detector.judge(seen), as_they_are.judge(seen)
     np.testing.assert_array_equal(before.raw, judged.raw)
     np.testing.assert_array_equal(before.place, judged.place)
     if kind in MEASURED:
