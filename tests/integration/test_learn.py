@@ -86,7 +86,7 @@ def test_everything_is_committed_and_nothing_secret_or_heavy(learned):
     assert not [name for name in files if name.endswith((".png", ".safetensors", ".npy", ".db"))]
 
 
-def test_mlflow_holds_a_parent_a_child_an_experience_pictures_data_and_versions(learned):
+def test_mlflow_holds_a_parent_a_child_an_experience_pictures_data_and_versions(learned, tmp_path):
     """What people compare and audit is there."""
     workspace, _ = learned
     mlflow = client(workspace)
@@ -107,7 +107,9 @@ def test_mlflow_holds_a_parent_a_child_an_experience_pictures_data_and_versions(
         assert run.info.run_name.endswith(f"{name} · patchcore_cl")
         assert f"| {name} | " in run.data.tags["mlflow.note.content"]
         assert run.data.tags["mlflow.user"]
-        table = json.loads(Path(mlflow.download_artifacts(run.info.run_id, "classes.json")).read_text())
+        table = json.loads(
+            Path(mlflow.download_artifacts(run.info.run_id, "classes.json", tmp_path)).read_text()
+        )
         place = table["columns"].index("image_auroc")
         assert all(row[place] is not None for row in table["data"])
         assert step == len(table["data"])

@@ -113,7 +113,7 @@ def test_no_lineage_names_device_or_batch_size(adapted):
         assert set() == {"device", "batch_size"} & set(features)
 
 
-def test_mlflow_holds_losses_unknown_products_and_pictures_of_the_training(adapted):
+def test_mlflow_holds_losses_unknown_products_and_pictures_of_the_training(adapted, tmp_path):
     """A point an epoch; how often products are taken for unknown; pictures that show something."""
     workspace, _ = adapted
     client = mlflow_of(workspace)
@@ -121,10 +121,12 @@ def test_mlflow_holds_losses_unknown_products_and_pictures_of_the_training(adapt
         losses = trained(workspace, name)[1]["loss"].tolist()
         points = client.get_metric_history(run.info.run_id, "prompt/loss")
         assert list(enumerate(losses, 1)) == sorted((point.step, point.value) for point in points)
-        unknown = read(Path(client.download_artifacts(run.info.run_id, "metrics.json")))["unknown"]
+        unknown = read(Path(client.download_artifacts(run.info.run_id, "metrics.json", tmp_path)))["unknown"]
         assert None not in (unknown["good_rate"], unknown["defective_rate"])
         for picture in ("structure.png", "prompt.png"):
-            with Image.open(client.download_artifacts(run.info.run_id, f"pictures/{picture}")) as image:
+            with Image.open(
+                client.download_artifacts(run.info.run_id, f"pictures/{picture}", tmp_path)
+            ) as image:
                 assert 300 < min(image.size) <= max(image.size) < 4000
                 assert image.convert("L").getextrema() == (0, 255)
     # One class is left out and the other is left: no figure for a bank of one.

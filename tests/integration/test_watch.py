@@ -105,7 +105,7 @@ def test_what_is_whole_is_learned_in_order_of_arrival(watched):
     assert "pictures/bank.png" in {each.path for each in client(workspace).list_artifacts(stream, "pictures")}
 
 
-def test_what_is_not_whole_is_left_and_told(watched, prefect_server):
+def test_what_is_not_whole_is_left_and_told(watched, prefect_server, tmp_path):
     """Each with all its faults: on standard error, in MLflow, and as an artifact in Prefect; the status tells cron."""
     workspace, inbox, _, done = watched
     assert 3 == done.returncode
@@ -113,7 +113,7 @@ def test_what_is_not_whole_is_left_and_told(watched, prefect_server):
     report = [
         run for run in client(workspace).search_runs(["1"]) if run.data.tags["evernorm.kind"] == "inbox"
     ]
-    text = client(workspace).download_artifacts(report[0].info.run_id, "inbox.md")
+    text = client(workspace).download_artifacts(report[0].info.run_id, "inbox.md", tmp_path)
     wanted = {"artifacts": {"key": {"like_": "refusals-"}}}
     refusals = httpx.post(f"{prefect_server}/artifacts/filter", json=wanted).json()
     shown = next(each["data"] for each in refusals if "half" in each["data"])
