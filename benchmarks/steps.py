@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evernorm.methods.reconstruction.base import POOLED, ReconstructionLearner
+from evernorm.methods.reconstruction.base import ReconstructionLearner
+from evernorm.methods.reconstruction.looked import inputs_of
 from evernorm.methods.registry import learner_of
 from evernorm.params.file import override, parse_params
 from evernorm.params.model import default_params
@@ -37,9 +38,7 @@ def main() -> None:
     seen = learner.look(list(images))
     looking = time.perf_counter() - started
     network = learner.network()
-    batch = network.on_device(
-        {name: np.asarray(each) for name, each in seen.items() if name != POOLED}, slice(None)
-    )
+    batch = network.on_device(inputs_of(seen), slice(None))
     taken = sum(each.numel() * each.element_size() for each in batch.values()) / count
     trained = sum(each.numel() for each in network.values().values())
     print(f"{' '.join(settings)}: batches of {count} on {where(device)}")

@@ -25,13 +25,13 @@ from evernorm.methods.lesson import Lesson
 from evernorm.methods.reconstruction.ablations import cada_tables
 from evernorm.methods.reconstruction.detector import ReconstructionDetector
 from evernorm.methods.reconstruction.kept import Kept
+from evernorm.methods.reconstruction.looked import POOLED, inputs_of
 from evernorm.params.groups import AlignmentKind
 from evernorm.reconstruction.network import PREFIX, Reconstructor
 from evernorm.reconstruction.params import Continual, ReconstructionParams
 from evernorm.reconstruction.training import Material, Training
 from evernorm.types import Arrays, Floats, Image, Indices, Progress, Read
 
-POOLED = "pooled"
 _FEWEST = 2  # images that are trained on
 
 
@@ -62,7 +62,7 @@ class ReconstructionLearner(Learner):
 
     @abstractmethod
     def look(self, images: Sequence[Image]) -> Mapping[str, Floats]:
-        """What the network takes of images, by name ``[n, …]``, and what tells their class as `POOLED` ``[n, d]``."""
+        """What the network takes of images, by name ``[n, …]``, and what else is asked of them (`looked`)."""
 
     def network_of(self, arrays: Arrays) -> Reconstructor:
         """A trained one.
@@ -127,10 +127,10 @@ class ReconstructionLearner(Learner):
         kept = None
         if before and own.continual is Continual.BUFFER:
             images = Kept.of(before).rehearsed
-            kept = _inputs(self._see(lambda number: images[number], len(images)))
+            kept = inputs_of(self._see(lambda number: images[number], len(images)))
         known = len(before["means"]) if before else 0
         material = Material(
-            _inputs(fresh), kept, own.iterations * (1 + len(earlier)), (self.params.seed, known)
+            inputs_of(fresh), kept, own.iterations * (1 + len(earlier)), (self.params.seed, known)
         )
         training = Training(network, material, own)
         training.run(checkpoint, progress)
@@ -150,7 +150,7 @@ class ReconstructionLearner(Learner):
         network, images = self.network_of(trained), lesson.experience
         learned, held_out = self.split(len(images))
         seen = self._see(images.read, len(images), progress)
-        errors = network.errors(_inputs(some(seen, held_out)))
+        errors = network.errors(inputs_of(some(seen, held_out)))
         scores = highest(errors, self.own.knowledge.top)
         pooled = seen[POOLED]
         own, resize = self.own.prompts, self.backbone.preprocess.resize
@@ -186,7 +186,7 @@ class ReconstructionLearner(Learner):
             else:
                 images = kept.judged_of(place)
                 seen = self._see(lambda number, images=images: images[number], len(images))  # type: ignore[misc]
-            now = highest(network.errors(_inputs(seen)), self.own.knowledge.top)
+            now = highest(network.errors(inputs_of(seen)), self.own.knowledge.top)
             factors[place] = now.mean() / then.mean()
         return factors
 
@@ -234,10 +234,6 @@ class ReconstructionLearner(Learner):
 
     def _see(self, read: Read, count: int, progress: Progress | None = None) -> Arrays:
         return collect(self.look, read, count, self.params.features.batch_size, progress=progress)
-
-
-def _inputs(seen: Arrays) -> Arrays:
-    return {name: array for name, array in seen.items() if name != POOLED}
 
 
 def some(seen: Arrays, chosen: Indices) -> Arrays:

@@ -11,6 +11,7 @@ from evernorm.maps import anomaly_map, highest
 from evernorm.methods.detector import Detector, Found, Seen
 from evernorm.methods.discriminant import Discriminants
 from evernorm.methods.learner import NOTHING, ClassState
+from evernorm.methods.reconstruction.looked import POOLED, inputs_of
 from evernorm.reconstruction.network import PREFIX, Reconstructor
 from evernorm.reconstruction.params import Continual
 from evernorm.types import Arrays, Floats, Image, Indices
@@ -84,12 +85,10 @@ class ReconstructionDetector(Detector):
 
     def find(self, seen: Seen, given: Indices | None, hints: Arrays) -> Found:
         """Name the class, reconstruct what the encoder saw."""
-        from evernorm.methods.reconstruction.base import POOLED
-
         place = given
         if place is None:
             place = self.discriminants.nearest(np.asarray(seen.arrays[POOLED]))
-        inputs = {name: np.asarray(array) for name, array in seen.arrays.items() if name != POOLED}
+        inputs = inputs_of(seen.arrays)
         errors: Floats = self._errors(inputs, place) / self.drift[place][:, None]
         raw = highest(errors, self.learner.own.knowledge.top)
         return Found(place, raw, errors, np.zeros(len(place), np.bool_))

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from evernorm.alignment.encoding import encoding
-from evernorm.methods.reconstruction.base import POOLED, ReconstructionLearner
+from evernorm.methods.reconstruction.base import ReconstructionLearner
+from evernorm.methods.reconstruction.looked import POOLED
 from evernorm.types import Arrays, Floats, Image
 
 

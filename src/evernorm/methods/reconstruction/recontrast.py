@@ -1,11 +1,13 @@
 """ReContrast: contrastive reconstruction with a second encoder that adapts (Guo et al., NeurIPS 2023)."""
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
-from evernorm.alignment.encoding import of_whole
-from evernorm.methods.reconstruction.base import POOLED, ReconstructionLearner
+from evernorm.alignment.encoding import encoding
+from evernorm.methods.reconstruction.base import ReconstructionLearner
+from evernorm.methods.reconstruction.looked import ENCODED, POOLED
 from evernorm.methods.registry import learner
 from evernorm.reconstruction.network import Reconstructor
 from evernorm.reconstruction.params import Rate, ReconstructionParams, ReconstructionPrompts
@@ -30,6 +32,11 @@ class ReContrast(ReconstructionLearner):
 
     name = "recontrast"
     group = ReContrastParams
+    revisions: ClassVar[Mapping[str, int]] = {
+        **ReconstructionLearner.revisions,
+        "knowledge": 4,
+        "features": 2,
+    }
 
     @property
     def own(self) -> ReContrastParams:
@@ -44,15 +51,16 @@ class ReContrast(ReconstructionLearner):
         return ReContrastNetwork(self.levels, self.backbone, rate, self.params.seed)
 
     def look(self, images: Sequence[Image]) -> Mapping[str, Floats]:
-        """The images as the encoders take them; the frozen one names their class."""
+        """The images as the encoders take them; the frozen one names their class, and what to expect of them."""
         import torch
 
         inputs = self.backbone.inputs(images)
         with torch.inference_mode(), self.backbone.half():
             levels = self.backbone.levels(inputs)
         pooled = np.concatenate([level.float().mean(dim=(2, 3)).cpu().numpy() for level in levels], axis=1)
-        return {"inputs": inputs.cpu().numpy(), POOLED: pooled}
+        deepest = encoding(levels[-1].float().cpu().numpy())
+        return {"inputs": inputs.cpu().numpy(), POOLED: pooled, ENCODED: deepest}
 
     def encoded(self, arrays: Arrays) -> Floats | None:
-        """The levels of the frozen encoder, each the mean of its places: more than that is not kept of an image."""
-        return of_whole(arrays[POOLED])
+        """The deepest level of the frozen encoder."""
+        return arrays[ENCODED]

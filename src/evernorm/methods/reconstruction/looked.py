@@ -1,0 +1,18 @@
+"""What is stored of images that a frozen encoder has seen: what the network takes, and what else is asked of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from evernorm.types import Arrays
+
+POOLED = "pooled"
+"""``[n, d]``, the levels, each the mean of its places: what tells a class."""
+ENCODED = "encoded"
+"""``[n, C, h, w]``, what an alignment expects scores by, where the network takes something else."""
+
+
+def inputs_of(seen: Mapping[str, Any]) -> Arrays:
+    """What the network takes, by name."""
+    return {name: np.asarray(array) for name, array in seen.items() if name not in {POOLED, ENCODED}}
