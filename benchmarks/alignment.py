@@ -92,15 +92,7 @@ def learned(
     of_all = learner.train(lessons[-1]) if unified else None
     for lesson in lessons:
         before = states[-1].carry if states else NOTHING
-        trained = learner.train(lesson, before) if of_all is None else of_all
-        entry, evidence = learner.remember(lesson, trained, before)
-        calibration = learner.calibrate(evidence)
-        carry = learner.carry(before, trained, entry, calibration)
-        states.append(
-            ClassState(
-                lesson.name, calibration, entry, trained, carry, learner.weights, evidence=evidence.arrays()
-            )
-        )
+        states.append(learner.learn(lesson, before, trained=of_all))
         print(f"{lesson.name}: {time.perf_counter() - started:.0f} s", flush=True)
     views = [TestView.of(manifests[name], data / name) for name in names]
     detector = learner.detector_of(states)

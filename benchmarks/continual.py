@@ -31,7 +31,7 @@ from evernorm.metrics.continual import chaudhry
 from evernorm.metrics.image import auroc, average_precision, f1_max, prevalence, trivial_f1
 from evernorm.params.file import override, parse_params
 from evernorm.params.model import default_params
-from evernorm.types import Arrays, Floats
+from evernorm.types import Floats
 
 RECONSTRUCTION = {
     name: f"prompts.continual={kind}"
@@ -95,7 +95,7 @@ def stream(learner: Learner, lessons: Sequence[Lesson], views: Sequence[TestView
     trained = learner.train(lessons[-1]) if unified else None
     for number, lesson in enumerate(lessons, 1):
         before = states[-1].carry if states else NOTHING
-        states.append(learned(learner, lesson, before, trained))
+        states.append(learner.learn(lesson, before, trained=trained))
         seconds = time.perf_counter() - started
         if unified and number < len(lessons):
             continue
@@ -125,16 +125,6 @@ def stream(learner: Learner, lessons: Sequence[Lesson], views: Sequence[TestView
     seconds = best(lambda: [detector.judge(detector.see([image])) for image in images])
     floor = best(lambda: [backbone.features([image]) for image in images])
     print(f"  {seconds / 16 * 1e3:.1f} ms an image alone, {seconds / floor:.2f} x the backbone's pass")
-
-
-def learned(learner: Learner, lesson: Lesson, before: Arrays, trained: Arrays | None) -> ClassState:
-    """The state after a class; with what was trained for all classes at once, where that is given."""
-    if trained is None:
-        return learner.learn(lesson, before)
-    entry, evidence = learner.remember(lesson, trained, before)
-    calibration = learner.calibrate(evidence)
-    carry = learner.carry(before, trained, entry, calibration)
-    return ClassState(lesson.name, calibration, entry, trained, carry, learner.weights)
 
 
 def unaligned(detector: Detector, tests: Sequence[TestClass]) -> Floats:

@@ -291,14 +291,17 @@ class Learner(ABC):
         return detector
 
     @final
-    def learn(self, lesson: "Lesson", before: Arrays = NOTHING) -> ClassState:
+    def learn(
+        self, lesson: "Lesson", before: Arrays = NOTHING, *, trained: Arrays | None = None
+    ) -> ClassState:
         """Learn one class in memory: the stages one after another.
 
         Args:
             lesson: The class.
             before: `ClassState.carry` of the class before.
+            trained: What was trained for all classes at once; None trains for this one.
         """
-        trained = self.train(lesson, before)
+        trained = self.train(lesson, before) if trained is None else trained
         entry, evidence = self.remember(lesson, trained, before)
         calibration = self.calibrate(evidence)
         carry = self.carry(before, trained, entry, calibration)
