@@ -1,14 +1,16 @@
 """Many images to a few arrays of what a backbone makes of them, in bounded memory."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from evernorm.features.backbone import Backbone
-from evernorm.types import Floats, Image, Progress, Read
+from evernorm.types import Arrays, Floats, Image, Progress, Read
 
 MEMORY_LIMIT = 2 << 30  # bytes of an array held in memory; more goes to an unlinked file, memory-mapped
 
@@ -42,14 +44,14 @@ def extract(
 
 
 def collect(
-    see: Callable[[list[Image]], Mapping[str, Floats]],
+    see: Callable[[list[Image]], Arrays],
     read: Read,
     count: int,
     batch_size: int,
     *,
     folder: Path | None = None,
     progress: Progress | None = None,
-) -> dict[str, Floats]:
+) -> dict[str, npt.NDArray[Any]]:
     """Look at `count` images in batches and put the arrays that each gives together.
 
     Memory of each array as in `extract`.
@@ -63,18 +65,18 @@ def collect(
         progress: Called with (done, total) after each batch.
 
     Returns:
-        One float32 array ``[count, …]`` a name.
+        One array ``[count, …]`` a name, of the type that it is given in.
     """
 
-    def prepare(parts: Mapping[str, Floats]) -> dict[str, Floats]:
+    def prepare(parts: Arrays) -> dict[str, npt.NDArray[Any]]:
         return {
-            name: allocate((count, *part.shape[1:]), folder and folder / f"{name}.npy")
+            name: allocate((count, *part.shape[1:]), part.dtype, folder and folder / f"{name}.npy")
             for name, part in parts.items()
         }
 
     if count == 0:
         return prepare(see([np.zeros((8, 8, 3), np.uint8)]))  # for the shapes
-    whole: dict[str, Floats] = {}
+    whole: dict[str, npt.NDArray[Any]] = {}
     for start, images in _batches(read, count, batch_size):
         parts = see(images)
         whole = whole or prepare(parts)
@@ -88,18 +90,18 @@ def collect(
     return whole
 
 
-def allocate(shape: tuple[int, ...], out: Path | None = None) -> Floats:
-    """A float32 array in memory, in a nameless file where it is large, or in the ``.npy`` file `out`."""
+def allocate(shape: tuple[int, ...], dtype: npt.DTypeLike, out: Path | None = None) -> npt.NDArray[Any]:
+    """An array in memory, in a nameless file where it is large, or in the ``.npy`` file `out`."""
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         if 0 in shape:
-            np.save(out, np.empty(shape, np.float32))
-            return np.empty(shape, np.float32)
-        return np.lib.format.open_memmap(out, mode="w+", dtype=np.float32, shape=shape)
-    if 4 * int(np.prod(shape)) <= MEMORY_LIMIT:
-        return np.empty(shape, np.float32)
+            np.save(out, np.empty(shape, dtype))
+            return np.empty(shape, dtype)
+        return np.lib.format.open_memmap(out, mode="w+", dtype=dtype, shape=shape)
+    if np.dtype(dtype).itemsize * int(np.prod(shape)) <= MEMORY_LIMIT:
+        return np.empty(shape, dtype)
     with tempfile.TemporaryFile() as nameless:
-        return np.memmap(nameless, dtype=np.float32, mode="w+", shape=shape)
+        return np.memmap(nameless, dtype=np.dtype(dtype), mode="w+", shape=shape)
 
 
 def _batches(read: Read, count: int, size: int) -> Iterator[tuple[int, list[Image]]]:

@@ -41,9 +41,13 @@ class Preprocess:
         Returns:
             float32 ``[3, size, size]``.
         """
-        scaled = self.resize(image).astype(np.float32) / np.float32(255)
+        return self.normalise(self.resize(image))
+
+    def normalise(self, resized: Image) -> Floats:
+        """Images that have been resized, uint8 ``[..., size, size, 3]`` → float32 ``[..., 3, size, size]``."""
+        scaled = resized.astype(np.float32) / np.float32(255)
         normalised = (scaled - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
-        return np.ascontiguousarray(normalised.transpose(2, 0, 1))
+        return np.ascontiguousarray(np.moveaxis(normalised, -1, -3))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `from_json`."""

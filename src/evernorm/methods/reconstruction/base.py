@@ -6,7 +6,7 @@ trained on, their scores tell by which factor those of the class have grown sinc
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -61,8 +61,8 @@ class ReconstructionLearner(Learner):
         """An untrained network."""
 
     @abstractmethod
-    def look(self, images: Sequence[Image]) -> Mapping[str, Floats]:
-        """What the network takes of images, by name ``[n, …]``, and what else is asked of them (`looked`)."""
+    def look(self, images: Sequence[Image]) -> Arrays:
+        """What the network takes of images, by name ``[n, …]``, and what tells their class (`looked`)."""
 
     def network_of(self, arrays: Arrays) -> Reconstructor:
         """A trained one.

@@ -1,6 +1,6 @@
 """Networks behind one frozen encoder: they take its levels as they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from evernorm.types import Arrays, Floats, Image
 class LevelsLearner(ReconstructionLearner):
     """Looks at an image once."""
 
-    def look(self, images: Sequence[Image]) -> Mapping[str, Floats]:
+    def look(self, images: Sequence[Image]) -> Arrays:
         """The levels, and their means over the places."""
         import torch
 

@@ -1,4 +1,4 @@
-"""What is stored of images that a frozen encoder has seen: what the network takes, and what else is asked of them."""
+"""What is stored of images that a frozen encoder has seen: what the network takes, and what tells their class."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +8,9 @@ import numpy as np
 from evernorm.types import Arrays
 
 POOLED = "pooled"
-"""``[n, d]``, the levels, each the mean of its places: what tells a class."""
-ENCODED = "encoded"
-"""``[n, C, h, w]``, what an alignment expects scores by, where the network takes something else."""
+"""``[n, d]``, the levels, each the mean of its places."""
 
 
 def inputs_of(seen: Mapping[str, Any]) -> Arrays:
     """What the network takes, by name."""
-    return {name: np.asarray(array) for name, array in seen.items() if name not in {POOLED, ENCODED}}
+    return {name: np.asarray(array) for name, array in seen.items() if name != POOLED}

@@ -5,13 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from evernorm.alignment.encoding import encoding
-from evernorm.methods.reconstruction.base import ReconstructionLearner
-from evernorm.methods.reconstruction.looked import ENCODED, POOLED
+from evernorm.methods.reconstruction.levels import LevelsLearner
 from evernorm.methods.registry import learner
 from evernorm.reconstruction.network import Reconstructor
 from evernorm.reconstruction.params import Rate, ReconstructionParams, ReconstructionPrompts
-from evernorm.types import Arrays, Floats, Image
+from evernorm.types import Arrays, Image
 
 
 class ReContrastPrompts(ReconstructionPrompts):
@@ -27,15 +25,16 @@ class ReContrastParams(ReconstructionParams):
 
 
 @learner
-class ReContrast(ReconstructionLearner):
+class ReContrast(LevelsLearner):
     """Two encoders, one frozen and one that adapts, each decoded from the other."""
 
     name = "recontrast"
     group = ReContrastParams
     revisions: ClassVar[Mapping[str, int]] = {
-        **ReconstructionLearner.revisions,
-        "knowledge": 4,
-        "features": 2,
+        **LevelsLearner.revisions,
+        "prompts": 2,
+        "knowledge": 5,
+        "features": 3,
     }
 
     @property
@@ -50,17 +49,9 @@ class ReContrast(ReconstructionLearner):
         rate = self.own.prompts.encoder_learning_rate
         return ReContrastNetwork(self.levels, self.backbone, rate, self.params.seed)
 
-    def look(self, images: Sequence[Image]) -> Mapping[str, Floats]:
-        """The images as the encoders take them; the frozen one names their class, and what to expect of them."""
-        import torch
+    def look(self, images: Sequence[Image]) -> Arrays:
+        """The images, resized, and what the frozen encoder sees of them."""
+        from evernorm.reconstruction.recontrast import IMAGES
 
-        inputs = self.backbone.inputs(images)
-        with torch.inference_mode(), self.backbone.half():
-            levels = self.backbone.levels(inputs)
-        pooled = np.concatenate([level.float().mean(dim=(2, 3)).cpu().numpy() for level in levels], axis=1)
-        deepest = encoding(levels[-1].float().cpu().numpy())
-        return {"inputs": inputs.cpu().numpy(), POOLED: pooled, ENCODED: deepest}
-
-    def encoded(self, arrays: Arrays) -> Floats | None:
-        """The deepest level of the frozen encoder."""
-        return arrays[ENCODED]
+        resized = [self.backbone.preprocess.resize(image) for image in images]
+        return {**super().look(resized), IMAGES: np.stack(resized)}
