@@ -114,7 +114,8 @@ def hash_all(workspace: Any) -> None:
 def settle_all(workspace: Any, names: list[str]) -> None:
     """Note classes as a run notes them that has learned, recorded and committed them."""
     from tasks.tracking import settled
-    from tasks.tracking.runs import Recorded, experiment_of
+    from tasks.tracking.keyed import experiment_of
+    from tasks.tracking.runs import Recorded
     from tasks.tracking.server import connected
 
     settled.up_to_date = lambda _workspace, asked: list(asked)  # DVC takes an hour to say so of 300 classes

@@ -291,14 +291,29 @@ def compare(
         list[str] | None, typer.Option("--set", help="A parameter all methods share; repeatable.")
     ] = None,
     methods: Annotated[str | None, typer.Option(help="Methods to compare, a,b,c. Default: all.")] = None,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--settings",
+            help="Parameters of one method, 'METHOD: key=value', or of one more line of it, 'METHOD/NAME: key=value'; "
+            "repeatable.",
+        ),
+    ] = None,
     drop_faulty: DropOption = False,
     out: TableOption = None,
 ) -> None:
     """Learn the same stream with every method and print them side by side."""
-    from flows.commands.compare import compare_methods
+    from flows.commands.compare import compare as run_comparison
 
-    compare_methods(
-        data, workspace, _names(order), settings or [], out, _names(methods), drop_faulty=drop_faulty
+    run_comparison(
+        data,
+        workspace,
+        _names(order),
+        settings or [],
+        out,
+        _names(methods),
+        own,
+        drop_faulty=drop_faulty,
     )
 
 

@@ -1,5 +1,6 @@
 """Learn a folder of classes: check everything, bring it in, run the flow, show the summary."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from flows.commands.server import start_server
 
 if TYPE_CHECKING:
     from evernorm.data.manifest import Manifest
+    from evernorm.params.groups import Params
+    from tasks.workspace.workspace import Workspace
 
 
 def learn_folder(
@@ -40,6 +43,32 @@ def learn_folder(
         EvernormError: Anything the user can cure; nothing has changed if data, settings or what they ask of this
             machine are at fault.
     """
+    workspace, known = take_in(data, root, order, [settings], drop_faulty=drop_faulty)
+
+    from tasks.workspace.trial import kept_if_it_works
+
+    with kept_if_it_works(workspace, known):
+        learn_workspace(workspace.root, summary_file, published=published)
+
+
+def take_in(
+    data: Path, root: Path, order: list[str] | None, trials: Sequence[list[str]], *, drop_faulty: bool
+) -> "tuple[Workspace, Params]":
+    """Validate data and settings, make or reuse the workspace, bring the classes in.
+
+    Args:
+        data: A folder of classes.
+        root: The workspace.
+        order: The stream; all classes by name where None.
+        trials: Settings, ``key=value``, with which the classes are to be learned in turn; the first are written.
+        drop_faulty: See `learn_folder`.
+
+    Returns:
+        The workspace, and its parameters of before.
+
+    Raises:
+        EvernormError: See `learn_folder`.
+    """
     prepare(root)
     from evernorm.data.naming import key_of
     from evernorm.data.readers import read_classes
@@ -53,10 +82,12 @@ def learn_folder(
     known = Workspace.params_in(root)
     names = [key_of(name) for name in order] if order else list(read_classes(data))
     stream = stream_with(known.order, names)
-    settings, params = with_settings(known, settings, stream)
+    wanted = [with_settings(known, settings, stream) for settings in trials]
     if root.resolve().is_relative_to(data.resolve()):
         raise ParamsError(f"the workspace {root} lies inside {data}; name one outside of it with --workspace")
-    check_change(known, params)
+    for _, params in wanted:
+        check_change(known, params)
+    written, params = wanted[0]
     if known.order:
         start_server()
     odd: dict[str, str] = {}
@@ -72,7 +103,6 @@ def learn_folder(
     )
     from tasks.workspace.data import bring_in, replaced_by
     from tasks.workspace.forget import forgotten
-    from tasks.workspace.trial import kept_if_it_works
 
     with workspace.locked():
         refuse_arriving(workspace)
@@ -83,8 +113,7 @@ def learn_folder(
         changed = bring_in(workspace, data, manifests)
         # A class that the gate refused comes back with other images, or other bounds.
         left = {} if params.gate != known.gate else known.set_aside
-        order = [name for name in stream if name not in left or name in changed]
-        workspace.configure(settings, order)
+        workspace.configure(written, [name for name in stream if name not in left or name in changed])
     images = sum(len(manifests[name].records) for name in changed)
     console.print(
         f"{counted(len(manifests), 'class', 'classes')}, {len(changed)} new or changed "
@@ -94,8 +123,7 @@ def learn_folder(
         tell_odd(manifests[name], odd.get(name), console)
     for each in again:
         console.print(f"{each.name} was forgotten ({each.reason}) and is learned again", markup=False)
-    with kept_if_it_works(workspace, known):
-        learn_workspace(workspace.root, summary_file, published=published)
+    return workspace, known
 
 
 def tell_odd(manifest: "Manifest", warning: str | None, console: Console) -> None:

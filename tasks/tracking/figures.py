@@ -10,6 +10,7 @@ Metrics = Mapping[str, Any]
 """What stage evaluate wrote (``metrics/<class>.json``)."""
 
 SECONDS = "cost/seconds"  # the page shows it, and bytes, in a section of their own
+MILLISECONDS = "cost/milliseconds"
 LITTLE = 0.25
 """A class of whose defects less is found is told of."""
 

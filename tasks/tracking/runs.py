@@ -3,26 +3,33 @@
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prefect import task
 
-from evernorm import __version__
 from evernorm.data.manifest import Manifest
-from evernorm.errors import RegistryError
 from evernorm.files import read_json, sha256_file, sha256_json
 from evernorm.params.dotted import flat
 from evernorm.structure.report import REPORT
 from tasks.retries import RETRIED
 from tasks.stages.stage import result_params
 from tasks.tracking.drawing import draw, draw_bank, trained_arrays, training_history
-from tasks.tracking.figures import SECONDS, class_table, compared, in_words, weak
-from tasks.tracking.people import user
-from tasks.tracking.server import EXPERIMENT, connected, remember, tracking_uri
-from tasks.tracking.view import save_view
+from tasks.tracking.figures import SECONDS, class_table, compared
+from tasks.tracking.keyed import (
+    COMPLETE,
+    KEY,
+    describe,
+    experiment_of,
+    find_or_create,
+    log_metrics,
+    log_params,
+    origin,
+)
+from tasks.tracking.server import connected, remember
+from tasks.tracking.view import STREAMS, save_view
 from tasks.workspace.pipeline import StageRun, data_hash
 from tasks.workspace.workspace import Workspace
 
@@ -30,8 +37,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-_KEY = "evernorm.key"
-_COMPLETE = "evernorm.complete"
 _TOOK = "evernorm.seconds"  # tag: what each stage took, as JSON
 
 
@@ -48,22 +53,6 @@ class Recorded:
     parent: str
     run: str
     seconds: dict[str, float]
-
-
-def experiment_of(client: "MlflowClient", workspace: Workspace) -> str:
-    """The experiment's id; made where it is missing, with artifacts beside a local database."""
-    from mlflow.exceptions import MlflowException
-
-    if (found := client.get_experiment_by_name(EXPERIMENT)) is not None:
-        return str(found.experiment_id)
-    try:
-        local = tracking_uri(workspace).startswith("sqlite:")
-        place = (workspace.root / "mlartifacts").as_uri() if local else None
-        return str(client.create_experiment(EXPERIMENT, artifact_location=place))
-    except MlflowException:
-        if (found := client.get_experiment_by_name(EXPERIMENT)) is not None:  # another process was faster
-            return str(found.experiment_id)
-        raise
 
 
 @task(task_run_name="record {name}", **RETRIED)
@@ -84,7 +73,7 @@ def _record(
 ) -> Recorded:
     root = workspace.root
     experiment = experiment_of(client, workspace)
-    save_view(client, experiment)
+    save_view(client, experiment, STREAMS)
     params, metrics = workspace.params, read_json(workspace.paths.metrics(name))
     step = len(metrics["classes"])
     parent = _stream(client, experiment, workspace)
@@ -97,7 +86,7 @@ def _record(
             sha256_file(workspace.paths.bank(name, "evaluation") / "links.json"),  # pins the classes before
         ]
     )
-    run = _find_or_create(
+    run = find_or_create(
         client,
         experiment,
         key=f"experience:{workspace.identity}:{name}:{digest}",
@@ -106,20 +95,20 @@ def _record(
             "evernorm.kind": "experience",
             "evernorm.class": name,
             "mlflow.parentRunId": parent.info.run_id,
-            **_origin(),
+            **origin(),
         },
     )
     run_id, parent_id = run.info.run_id, parent.info.run_id
-    if run.data.tags.get(_COMPLETE) == "true":  # a finished record is never written again
+    if run.data.tags.get(COMPLETE) == "true":  # a finished record is never written again
         return Recorded(parent_id, run_id, _seconds(run))
-    _log_params(client, run_id, flat(result_params(params)))
-    _log_params(client, parent_id, flat({"method": params.method}))
+    log_params(client, run_id, flat(result_params(params)))
+    log_params(client, parent_id, flat({"method": params.method}))
     seconds = {each.stage: each.seconds for each in stage_runs if each.seconds is not None}
     figures = {**compared(metrics), SECONDS: sum(seconds.values())}
-    _log_metrics(client, run_id, figures, step)
-    _log_metrics(client, parent_id, figures, step)
+    log_metrics(client, run_id, figures, step)
+    log_metrics(client, parent_id, figures, step)
     display = workspace.displays(metrics["classes"])
-    _describe(client, (run_id, parent_id), metrics, display)
+    describe(client, (run_id, parent_id), metrics, display)
     client.log_dict(run_id, class_table(metrics, display), "classes.json")
     client.set_tag(run_id, _TOOK, json.dumps(seconds))
     if (report := workspace.paths.masks(name) / REPORT).is_file():
@@ -131,7 +120,7 @@ def _record(
         client.log_artifacts(run_id, folder, "pictures")
         client.log_artifact(parent_id, str(Path(folder) / "accuracy_matrix.png"), "pictures")
     client.log_dict(run_id, metrics, "metrics.json")
-    client.set_tag(run_id, _COMPLETE, "true")
+    client.set_tag(run_id, COMPLETE, "true")
     client.set_terminated(run_id, "FINISHED")
     client.set_terminated(parent_id, "FINISHED")
     return Recorded(parent_id, run_id, {**_seconds(run), **seconds})
@@ -153,39 +142,6 @@ def record_bank(workspace: Workspace) -> None:
                 client.log_artifact(stream.info.run_id, str(picture), "pictures")
 
 
-@task(task_run_name="record variant {variant}", **RETRIED)
-def record_variant(workspace: Workspace, variant: str, summary_file: Path) -> str:
-    """Make a run of a variant of an ablation: its parameters, its last figures, its summary; found again, not repeated.
-
-    Returns:
-        The run.
-
-    Raises:
-        PassingError: MLflow is out of reach.
-        RegistryError: MLflow refuses.
-    """
-    with connected(workspace) as client:
-        remember(workspace)
-        params, metrics = workspace.params, read_json(workspace.paths.metrics(workspace.params.order[-1]))
-        digest = sha256_json([variant, result_params(params), metrics])
-        run = _find_or_create(
-            client,
-            experiment_of(client, workspace),
-            key=f"variant:{workspace.identity}:{digest}",
-            name=f"{variant}, seed {params.seed}",
-            tags={"evernorm.kind": "variant", "evernorm.variant": variant, **_origin()},
-        )
-        run_id = str(run.info.run_id)
-        if run.data.tags.get(_COMPLETE) != "true":
-            _log_params(client, run_id, flat(result_params(params)))
-            _log_metrics(client, run_id, compared(metrics), 0)
-            _describe(client, (run_id,), metrics, workspace.displays(metrics["classes"]))
-            client.log_artifact(run_id, str(summary_file))
-            client.set_tag(run_id, _COMPLETE, "true")
-            client.set_terminated(run_id, "FINISHED")
-    return run_id
-
-
 @task(task_run_name="record {kind}", **RETRIED)
 def record_report(workspace: Workspace, kind: str, text: str) -> None:
     """Keep a report where the MLflow UI shows it; the same one is kept once.
@@ -197,7 +153,7 @@ def record_report(workspace: Workspace, kind: str, text: str) -> None:
     with connected(workspace) as client:
         key = f"{kind}:{workspace.identity}:{sha256_json(text)}"
         tags = {"evernorm.kind": kind}
-        run = _find_or_create(client, experiment_of(client, workspace), key=key, name=kind, tags=tags)
+        run = find_or_create(client, experiment_of(client, workspace), key=key, name=kind, tags=tags)
         if run.info.status != "FINISHED":
             client.log_text(run.info.run_id, text, f"{kind}.md")
             client.set_terminated(run.info.run_id, "FINISHED")
@@ -207,7 +163,7 @@ def experiences_of(client: "MlflowClient", workspace: Workspace, name: str) -> "
     """The complete records of a class in a workspace, in order of time; a server may hold other workspaces' too."""
     wanted = {"kind": "experience", "complete": "true", "class": name}
     asked = [f"tags.`evernorm.{tag}` = '{value}'" for tag, value in wanted.items()]
-    asked.append(f"tags.`{_KEY}` LIKE 'experience:{workspace.identity}:%'")
+    asked.append(f"tags.`{KEY}` LIKE 'experience:{workspace.identity}:%'")
     experiment = experiment_of(client, workspace)
     return list(client.search_runs([experiment], " and ".join(asked), order_by=["attributes.start_time ASC"]))
 
@@ -217,25 +173,12 @@ def workspace_of(client: "MlflowClient", run_id: str | None) -> str | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        key = client.get_run(run_id).data.tags.get(_KEY, "") if run_id else ""
+        key = client.get_run(run_id).data.tags.get(KEY, "") if run_id else ""
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         key = ""
     return key.split(":")[1] if ":" in key else None
-
-
-def is_complete(client: "MlflowClient", run_id: str) -> bool:
-    """Whether the record of an experience is there, and whole."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
-        raise
-    return run.info.lifecycle_stage == "active" and run.data.tags.get(_COMPLETE) == "true"
 
 
 def _seconds(run: "Run") -> dict[str, float]:
@@ -244,65 +187,16 @@ def _seconds(run: "Run") -> dict[str, float]:
     return took
 
 
-def _origin() -> dict[str, str]:
-    """Whose run it is, and what made it, as MLflow's columns Created by and Source show them."""
-    return {
-        "mlflow.user": user(),
-        "mlflow.source.name": f"evernorm {__version__}",
-        "mlflow.source.type": "LOCAL",
-    }
-
-
-def _describe(
-    client: "MlflowClient", runs: Sequence[str], metrics: Mapping[str, Any], display: Mapping[str, str]
-) -> None:
-    """Say on the pages of runs how good each class is, and of which class little is found."""
-    text = in_words(metrics, display)
-    little = {display[name]: share for name, share in weak(metrics).items()}
-    told = [f"Only {share:.0%} of the defects of {name} are found." for name, share in little.items()]
-    for run in runs:
-        client.set_tag(run, "mlflow.note.content", "\n\n".join([*told, text]))
-        client.set_tag(run, "evernorm.finds_little", ", ".join(little))
-
-
 def _stream(client: "MlflowClient", experiment: str, workspace: Workspace) -> "Run":
     """The run of the stream, whose children are those of its experiences."""
     method = workspace.params.method
-    return _find_or_create(
+    return find_or_create(
         client,
         experiment,
         key=f"stream:{workspace.identity}:{method}",
         name=f"{method} stream",
-        tags={"evernorm.kind": "stream", **_origin()},
+        tags={"evernorm.kind": "stream", **origin()},
     )
-
-
-def _find_or_create(
-    client: "MlflowClient", experiment: str, *, key: str, name: str, tags: Mapping[str, str]
-) -> "Run":
-    found = client.search_runs(
-        [experiment], f"tags.`{_KEY}` = '{key}'", order_by=["attributes.start_time ASC"]
-    )
-    if found:
-        return found[0]
-    return client.create_run(experiment, run_name=name, tags={_KEY: key, **tags})
-
-
-def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, str]) -> None:
-    from mlflow.entities import Param
-
-    known = client.get_run(run_id).data.params
-    clash = {key for key, value in params.items() if key in known and known[key] != value}
-    if clash:
-        raise RegistryError(f"run {run_id} was logged with other parameters: {', '.join(sorted(clash))}")
-    client.log_batch(run_id, params=[Param(key, value) for key, value in params.items() if key not in known])
-
-
-def _log_metrics(client: "MlflowClient", run_id: str, values: Mapping[str, float], step: int) -> None:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in values.items()])
 
 
 def _log_training(

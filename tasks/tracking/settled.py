@@ -8,7 +8,8 @@ from prefect import task
 
 from evernorm.files import read_json, sha256_json, write_json
 from tasks.retries import RETRIED
-from tasks.tracking.runs import Recorded, is_complete
+from tasks.tracking.keyed import is_complete
+from tasks.tracking.runs import Recorded
 from tasks.tracking.server import connected, tracking_uri
 from tasks.workspace.pipeline import up_to_date
 from tasks.workspace.traces import traces

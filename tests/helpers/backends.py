@@ -8,6 +8,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -139,6 +141,20 @@ class MLflowServer(_Server):
         """End it and remove the database."""
         self.stop()
         self._database.remove()
+
+
+@contextmanager
+def mlflow_pages(database: str, folder: Path) -> Iterator[str]:
+    """MLflow's pages over a database that is there; their address. Logs go into the folder."""
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--workers", "1", "--backend-store-uri", database]
+    url = f"http://127.0.0.1:{port}"
+    process = _started(command, {**os.environ, **_QUIET}, folder / "mlflow.log", f"{url}/health")
+    try:
+        yield url
+    finally:
+        _end(process)
 
 
 def _started(command: list[str], env: dict[str, str], log: Path, health: str) -> "subprocess.Popen[bytes]":

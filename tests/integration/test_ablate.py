@@ -33,7 +33,8 @@ def variants(workspace: Path) -> dict:
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{workspace / 'mlflow.db'}")
-    return client, client.search_runs(["1"], "tags.`evernorm.kind` = 'variant'")
+    experiment = client.get_experiment_by_name("evernorm comparisons").experiment_id
+    return client, client.search_runs([experiment], "tags.`evernorm.kind` = 'line'")
 
 
 def test_the_tables_have_a_line_a_variant(ablated):
@@ -95,13 +96,14 @@ def test_a_second_call_records_nothing_twice(ablated, evernorm):
     """One MLflow run a variant with its parameters, figures and summary; the same table again."""
     workspace, command, _ = ablated
     client, runs = variants(workspace)
-    assert sorted(VARIANTS) == sorted(run.data.tags["evernorm.variant"] for run in runs)
+    assert sorted(VARIANTS) == sorted(run.data.tags["evernorm.line"] for run in runs)
     for run in runs:
-        name = run.data.tags["evernorm.variant"]
-        kinds = {"no CPM": None, "CPM": "none", "CPM + SCL": "additive"}
-        assert (kinds[name], "FINISHED") == (run.data.params.get("ucad.prompts.kind"), run.info.status)
+        name = run.data.tags["evernorm.line"]
+        told = {"no CPM": "finetune.knowledge.budget=196", "CPM": "ucad.prompts.kind=none", "CPM + SCL": "as they are"}
+        assert (told[name], "FINISHED") == (run.data.params["settings"], run.info.status)
         assert summaries(workspace)[name]["mean"]["image_auroc"] == run.data.metrics["mean_image_auroc"]
-        assert [FILES[name]] == [item.path for item in client.list_artifacts(run.info.run_id)]
+        kept = {item.path for item in client.list_artifacts(run.info.run_id)}
+        assert {FILES[name], "params.json"} == kept
     table = (workspace / "ablation/table.txt").read_bytes()
     done = evernorm(*command)
     assert 6 == done.stderr.count("up to date")
@@ -109,7 +111,7 @@ def test_a_second_call_records_nothing_twice(ablated, evernorm):
     again = variants(workspace)[1]
     assert {run.info.run_id for run in runs} == {run.info.run_id for run in again}
     for run in again:
-        assert 1 == len(client.get_metric_history(run.info.run_id, "mean_image_auroc"))
+        assert 2 == len(client.get_metric_history(run.info.run_id, "mean_image_auroc"))
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evernorm.errors import ParamsError
-from evernorm.methods.registry import learners
-from flows.commands import compare, demo
+from flows.commands import demo
 from tasks.tracking.summary import Summary
 from tests.helpers.audits import moved
 from tests.helpers.warm import python
@@ -147,24 +145,13 @@ def asked(learned, monkeypatch) -> list[bool]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(summary.model_dump_json())
 
-    monkeypatch.setattr("flows.commands.learn.learn_folder", learn_folder)
     monkeypatch.setattr(demo, "learn_folder", learn_folder)
     monkeypatch.setattr("tasks.demo_data.make_demo_data", lambda _: None)
     return calls
 
 
-def test_compare_and_a_demo_on_a_server_publish_nothing(asked, tmp_path, monkeypatch):
-    """A demo does in its own database: there is nobody to be dethroned."""
-    compare.compare_methods(tmp_path, tmp_path / "w", None, [], tmp_path / "out")
-    assert len(learners()) == len(asked)
-    assert not any(asked)
-    asked.clear()
-    with pytest.raises(ParamsError, match="--methods ucda: the methods are diffcont, finetune"):
-        compare.compare_methods(tmp_path, tmp_path / "w", None, [], tmp_path / "out", ["ucad", "ucda"])
-    assert not asked
-    compare.compare_methods(tmp_path, tmp_path / "w", None, [], tmp_path / "out", ["ucad"])
-    assert [False] == asked
-    asked.clear()
+def test_a_demo_on_a_server_publishes_nothing(asked, tmp_path, monkeypatch):
+    """It does in its own database: there is nobody to be dethroned."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     demo.run_demo(tmp_path / "demo")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example")

@@ -19,6 +19,7 @@ from tasks.tracking.gate import (
     refusals,
     roll_back,
 )
+from tasks.tracking.keyed import experiment_of
 from tasks.tracking.occasion import Occasion
 from tasks.tracking.ownership import Registry, claim, registry_of
 from tasks.tracking.promotions import (
@@ -31,7 +32,6 @@ from tasks.tracking.promotions import (
     standing,
 )
 from tasks.tracking.registry import CHAMPION
-from tasks.tracking.runs import experiment_of
 from tasks.tracking.server import connected
 from tasks.workspace.workspace import Workspace
 
