@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 from evernorm.methods.learner import StateKind
 from evernorm.methods.registry import learners
 from evernorm.words import counted
+from flows.ahead import build_ahead
 from flows.commands.console import Reporter
 from flows.report import report
 from tasks.inbox.arrivals import refuse_arriving
@@ -108,6 +109,7 @@ def learn_from(
     """
     record_versions(workspace.params, workspace.paths)
     order = workspace.params.order[first:]
+    build_ahead(workspace, order)
     reporter = Reporter(len(order))
     learned: dict[str, Learned] = {}
     fresh: dict[str, Learned] = {}  # since the last version

@@ -9,6 +9,7 @@ from prefect.runtime import flow_run
 from rich.console import Console
 
 from evernorm.errors import DataError, PipelineError
+from flows.commands.environment import prepare
 from flows.learn import learn_from
 from flows.report import report
 from tasks.faults import UnfitError
@@ -81,6 +82,7 @@ def watch_inbox(root: Path) -> tuple[list[Taken], list[Refusal]]:
         EvernormError: Something else stands in the way that is no fault of a delivery, such as missing weights; once
             it is mended, the next run goes on from there.
     """
+    prepare(root)  # a worker's process has no command before it
     workspace = Workspace.open(root)
     taken: list[Taken] = []
     refusals: list[Refusal] = []

@@ -158,11 +158,15 @@ def pack(
     description: Annotated[
         str | None, typer.Option(help="What the class is, in a sentence or a few. Default: its class.txt.")
     ] = None,
+    announce: Annotated[
+        bool,
+        typer.Option("--announce", help="Tell the Prefect server, so that a deployed watch looks at once."),
+    ] = False,
 ) -> None:
     """Deliver a class into an inbox, whole and with its hashes."""
     from flows.commands.pack import pack_class
 
-    pack_class(folder, place, add=add, description=description)
+    pack_class(folder, place, add=add, description=description, announce=announce)
 
 
 @app.command()
@@ -182,6 +186,19 @@ def watch(
     if once:
         raise typer.Exit(watch_once(workspace, inbox, settings or []))
     watch_on_schedule(workspace, inbox, settings or [])
+
+
+@app.command()
+def deploy(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what differs; status 1: something does.")
+    ] = False,
+) -> None:
+    """Register work pools and deployments with a Prefect server, as the workspace's prefect.yaml says."""
+    from flows.commands.deploy import deploy as run_deploy
+
+    raise typer.Exit(run_deploy(workspace, check=check))
 
 
 @app.command()

@@ -135,6 +135,7 @@ def _prepared(root: Path, inbox: str | None, settings: list[str]) -> "tuple[Work
     Nothing is made or changed if the settings, or what they ask for, are at fault.
     """
     prepare(root)
+    from tasks.inbox.inbox import place_of
     from tasks.workspace.checks import check_change
     from tasks.workspace.settings import with_settings
     from tasks.workspace.workspace import Workspace
@@ -142,8 +143,7 @@ def _prepared(root: Path, inbox: str | None, settings: list[str]) -> "tuple[Work
     if inbox == "":
         raise ParamsError("--inbox is empty; name a directory or s3://bucket/prefix")
     if inbox is not None:
-        place = inbox if "://" in inbox else str(Path(inbox).resolve())
-        settings = [*settings, f"watch.inbox={json.dumps(place, ensure_ascii=False)}"]
+        settings = [*settings, f"watch.inbox={json.dumps(place_of(inbox), ensure_ascii=False)}"]
     known = Workspace.params_in(root)
     settings, params = with_settings(known, settings)
     _check_inbox(params.watch.inbox, root.resolve())

@@ -25,6 +25,11 @@ from tasks.inbox.storage import PART, WORKERS, Storage, Stored, key_fault, open_
 MANIFEST: Final = "manifest.json"
 
 
+def place_of(inbox: str) -> str:
+    """An inbox as it is named everywhere: a directory in full, ``s3://bucket/prefix`` without a slash at its end."""
+    return inbox.rstrip("/") if "://" in inbox else str(Path(inbox).resolve())
+
+
 def _deliverable(path: str) -> str:
     if fault := key_fault(path):
         raise ValueError(f"{path!r} {fault}")

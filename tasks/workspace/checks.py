@@ -19,7 +19,7 @@ def check_change(known: Params, params: Params) -> None:
     Raises:
         EvernormError: See `check_machine`.
     """
-    apart = {"stream", "gate", "registry", "watch"}
+    apart = {"stream", "gate", "registry", "watch", "fleet"}
     if not known.order or params.model_dump(exclude=apart) != known.model_dump(exclude=apart):
         check_machine(params)
 

@@ -48,7 +48,8 @@ def reproduce(workspace: Workspace, stage: str, name: str) -> StageRun:
             progress_told(workspace.root / PROGRESS_FILE, log),
             workspace.dvc.ask(f"stage {stage}@{name}") as repo,
         ):
-            repo.reproduce([f"{stage}@{name}"], single_item=True)
+            # What a builder has made is found by the run cache, and comes from the remote.
+            repo.reproduce([f"{stage}@{name}"], single_item=True, pull=bool(workspace.params.fleet.builders))
     except UnfitError as error:
         error.name = name
         raise

@@ -36,6 +36,7 @@ _STATE = ("dvc.lock", "forgotten.json", RECEIVED)
 _FILES = (
     "params.yaml",
     "dvc.yaml",
+    "prefect.yaml",
     "versions.json",
     *_STATE,
     ".gitignore",
@@ -250,10 +251,22 @@ class Workspace:
 
         Makes no empty commit.
         """
-        self.git("add", "-A", "--", *[name for name in (*_FILES, *FOLDERS) if (self.root / name).exists()])
+        self.git("add", "-A", "--", *self._described)
         if self.git("diff", "--cached", "--name-only"):
             self.git("commit", "-q", "-m", message)
         return self.head
+
+    def snapshot(self, message: str, index: Path) -> str:
+        """Make a commit of what describes the state now, which is on no branch; return its hash.
+
+        Args:
+            message: Of the commit.
+            index: A file that is not there yet, for Git to work in instead of its own.
+        """
+        self.git("read-tree", "HEAD", index=index)
+        self.git("add", "-A", "--", *self._described, index=index)
+        tree = self.git("write-tree", index=index)
+        return self.git("commit-tree", tree, "-p", "HEAD", "-m", message)
 
     def committed(self, path: Path) -> bool:
         """Whether a file is as the last commit has it."""
@@ -289,21 +302,32 @@ class Workspace:
         """Whether tracked files differ from the commit."""
         return bool(self.git("status", "--porcelain", "--untracked-files=no"))
 
-    def git(self, *arguments: str) -> str:
+    @property
+    def _described(self) -> list[str]:
+        return [name for name in (*_FILES, *FOLDERS) if (self.root / name).exists()]
+
+    def git(self, *arguments: str, index: Path | None = None) -> str:
         """Run git here; return what it prints.
+
+        Args:
+            arguments: Its own.
+            index: Another index than the repository's.
 
         Raises:
             PipelineError: git failed; with what it said.
         """
-        identity = self._identity() if arguments[0] == "commit" else []
-        with writing(self.root) if arguments[0] in _WRITING else nullcontext():
+        identity = self._identity() if arguments[0] in {"commit", "commit-tree"} else []
+        env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # what only reads takes no lock
+        if index is not None:
+            env["GIT_INDEX_FILE"] = str(index)
+        with writing(self.root) if arguments[0] in _WRITING and index is None else nullcontext():
             done = subprocess.run(
                 ["git", *identity, *arguments],
                 cwd=self.root,
                 capture_output=True,
                 text=True,
                 check=False,
-                env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # what only reads takes no lock
+                env=env,
             )
         if done.returncode:
             raise PipelineError(f"git {arguments[0]} failed in {self.root}: {done.stderr.strip()}")
@@ -355,7 +379,7 @@ class Workspace:
         for key, value in _GIT.items():
             self.git("config", key, value)
         init_repo(self.root)
-        for name in ("dvc.yaml", "params.yaml"):
+        for name in ("dvc.yaml", "params.yaml", "prefect.yaml"):
             write_bytes(self.root / name, files("tasks.workspace").joinpath("templates", name).read_bytes())
         write_bytes(self.root / ".gitignore", _IGNORED.encode())
         write_bytes(self.root / ".gitattributes", b"* -text\n")  # DVC hashes what Git checks out

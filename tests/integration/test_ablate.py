@@ -99,7 +99,11 @@ def test_a_second_call_records_nothing_twice(ablated, evernorm):
     assert sorted(VARIANTS) == sorted(run.data.tags["evernorm.line"] for run in runs)
     for run in runs:
         name = run.data.tags["evernorm.line"]
-        told = {"no CPM": "finetune.knowledge.budget=196", "CPM": "ucad.prompts.kind=none", "CPM + SCL": "as they are"}
+        told = {
+            "no CPM": "finetune.knowledge.budget=196",
+            "CPM": "ucad.prompts.kind=none",
+            "CPM + SCL": "as they are",
+        }
         assert (told[name], "FINISHED") == (run.data.params["settings"], run.info.status)
         assert summaries(workspace)[name]["mean"]["image_auroc"] == run.data.metrics["mean_image_auroc"]
         kept = {item.path for item in client.list_artifacts(run.info.run_id)}

@@ -65,7 +65,10 @@ def compared(learned, tmp_path_factory, evernorm, small) -> Compared:
     folder = tmp_path_factory.mktemp("compared")
     workspace = shutil.copytree(learned[0], folder / "workspace", symlinks=True)
     moved(workspace, str(learned[0]), str(workspace))
-    own = ("--settings", "patchcore_cl/small: patchcore_cl.knowledge.budget=40 patchcore_cl.knowledge.score=max")
+    own = (
+        "--settings",
+        "patchcore_cl/small: patchcore_cl.knowledge.budget=40 patchcore_cl.knowledge.score=max",
+    )
     command = ("compare", "--data", learned[1], "--workspace", workspace, *small)
     command = (*command, "--methods", "patchcore_cl,finetune", *own)
     done = evernorm(*command)

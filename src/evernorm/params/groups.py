@@ -271,6 +271,17 @@ class WatchParams(Group):
     cron: str = "*/15 * * * *"
 
 
+class FleetParams(Group):
+    """On which machines classes are built.
+
+    Attributes:
+        builders: The Prefect work pool whose workers build classes, any number at once, where their states are
+            independent; empty: the machine that learns.
+    """
+
+    builders: str = ""
+
+
 class Item(Group):
     """One experience of the stream.
 
@@ -317,6 +328,7 @@ class Params(Group):
     gate: GateParams = GateParams()
     registry: RegistryParams = RegistryParams()
     watch: WatchParams = WatchParams()
+    fleet: FleetParams = FleetParams()
     stream: dict[str, Item] = {}
 
     @property

@@ -1,0 +1,82 @@
+"""Classes are built on the workers of a pool before they are learned here, where only what depends on others is left."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import arun_deployment
+from rich.console import Console
+
+from evernorm.errors import PipelineError
+from evernorm.files import write_json
+from evernorm.methods.learner import StateKind
+from evernorm.methods.registry import learners
+from evernorm.words import counted
+from tasks.fleet.snapshot import hand_over
+from tasks.logs import run_log
+from tasks.workspace.paths import seconds_file
+from tasks.workspace.pipeline import up_to_date
+from tasks.workspace.workspace import Workspace
+
+_TIMES = 3  # a build whose worker is lost is begun again
+_POLL = 1.0  # seconds
+
+
+def build_ahead(workspace: Workspace, names: Sequence[str]) -> None:
+    """Have classes built that are not up to date; what a worker cannot build is told, and built here.
+
+    Args:
+        workspace: Held by the caller; its params name the pool, or none.
+        names: Classes to be learned.
+
+    Raises:
+        ParamsError: The workspace has no remotes.
+        PassingError: A remote is out of reach.
+        PipelineError: No such pool is deployed.
+    """
+    pool = workspace.params.fleet.builders
+    if not pool or not names:
+        return
+    said = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    if learners()[workspace.params.method].traits.state is not StateKind.INDEPENDENT:
+        said.print(
+            f"{workspace.params.method} learns each class with what the one before left: they are built here, in turn"
+        )
+        return
+    current = {*up_to_date(workspace, names)}
+    wanted = [name for name in names if name not in current]
+    if not wanted:
+        return
+    repository, commit = hand_over(workspace, wanted)
+    said.print(f"{counted(len(wanted), 'class', 'classes')} → workers of pool {pool}")
+    for name, run in zip(wanted, asyncio.run(_built(pool, repository, commit, wanted)), strict=True):
+        state = run.state
+        if state is not None and state.is_completed():
+            for stage, seconds in json.loads(state.message or "{}").items():
+                if seconds is not None:
+                    write_json(seconds_file(workspace.root, stage, name), {"seconds": seconds})
+            continue
+        why = (state.message if state is not None else None) or "no state"
+        run_log().warning("%s was not built by a worker: %s", name, why)
+        said.print(f"{name} was not built by a worker ({why}); it is built here", style="yellow")
+
+
+async def _built(pool: str, repository: str, commit: str, names: Sequence[str]) -> list[FlowRun]:
+    return await asyncio.gather(*(_build(pool, repository, commit, name) for name in names))
+
+
+async def _build(pool: str, repository: str, commit: str, name: str) -> FlowRun:
+    parameters = {"repository": repository, "commit": commit, "name": name}
+    for _ in range(_TIMES):
+        try:
+            run: FlowRun = await arun_deployment(
+                f"build-class/{pool}", parameters=parameters, poll_interval=_POLL
+            )
+        except ValueError as error:
+            raise PipelineError(
+                f"fleet.builders is {pool!r}, and no such builders are deployed ({error}); evernorm deploy does it"
+            ) from error
+        if run.state is None or not run.state.is_crashed():
+            break
+    return run

@@ -1,0 +1,210 @@
+"""Deployments on a real Prefect server, and classes that real workers build in checkouts of their own."""
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.workspace.workspace import Workspace
+from tests.helpers.fleet import workers
+from tests.helpers.warm import python
+from tests.helpers.workspaces import dvc, git, lock
+
+
+def prefect():
+    from prefect.client.orchestration import get_client
+
+    return get_client(sync_client=True)
+
+
+def builds(commit: str) -> dict[str, list]:
+    """The runs of builders at a commit, by class."""
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    with prefect() as client:
+        deployment = client.read_deployment_by_name(f"build-class/{POOL}")
+        runs = client.read_flow_runs(sort=FlowRunSort.START_TIME_ASC)
+    found: dict[str, list] = {}
+    for run in runs:
+        if run.deployment_id == deployment.id and run.parameters["commit"] == commit:
+            found.setdefault(run.parameters["name"], []).append(run)
+    return found
+
+
+def handed_over(origin: Path) -> str:
+    """The commit that was handed over last."""
+    (commit,) = git(origin, "for-each-ref", "--format=%(objectname)", "refs/evernorm/builds").splitlines()
+    return commit
+
+
+POOL = "builders"
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory, fresh, evernorm, small, prefect_server):
+    """A workspace without classes that has remotes and builders of a pool of its own, and its Git remote."""
+    folder = tmp_path_factory.mktemp("deployed")
+    workspace, origin = fresh(folder / "workspace"), folder / "origin.git"
+    git(folder, "init", "-q", "--bare", origin)
+    git(workspace, "remote", "add", "origin", str(origin))
+    (folder / "remote").mkdir()
+    dvc(workspace, "remote", "add", "-d", "storage", str(folder / "remote"))
+    own = (workspace / "prefect.yaml").read_text()
+    (workspace / "prefect.yaml").write_text(own.replace("name: cpu", f"name: {POOL}"))
+    Workspace.open(workspace).configure(
+        [*(each for each in small if each != "--set"), f"fleet.builders={POOL}"]
+    )
+    done = evernorm("deploy", "--workspace", workspace)
+    assert f"build-class/{POOL} → pool {POOL}" in done.stdout
+    return workspace, origin
+
+
+@pytest.fixture
+def empty(deployed, tmp_path):
+    """A copy of that."""
+    workspace, origin = tmp_path / "workspace", tmp_path / "origin.git"
+    shutil.copytree(deployed[0], workspace, symlinks=True)
+    shutil.copytree(deployed[1], origin)
+    git(workspace, "remote", "set-url", "origin", str(origin))
+    return workspace, origin
+
+
+def test_two_workers_build_at_once_what_one_machine_builds_in_turn(empty, learned, evernorm, tmp_path):
+    """The same bytes, each class in a checkout of its own at the same time; here only evaluation runs."""
+    workspace, origin = empty
+    with workers(POOL, 2, tmp_path) as started:
+        done = evernorm("learn", "--data", learned[1], "--workspace", workspace, "--order", "cloth,metal")
+        logs = [each.log.read_text() for each in started]
+    assert "2 classes → workers of pool builders" in done.stderr, logs
+    assert "is built here" not in done.stderr, logs
+    assert 2 == sum(line.strip().startswith("evaluate ") for line in done.stderr.splitlines())
+    assert lock(learned[0]) == lock(workspace)
+    runs = {name: each[-1] for name, each in builds(handed_over(origin)).items()}
+    assert {"cloth", "metal"} == set(runs)
+    assert runs["cloth"].start_time < runs["metal"].end_time
+    assert runs["metal"].start_time < runs["cloth"].end_time
+    assert {"COMPLETED"} == {run.state.type.value for run in runs.values()}
+    told = json.loads(runs["cloth"].state.message)
+    assert {"masks", "prompts", "knowledge", "weibull", "features"} == set(told)
+    note = json.loads((workspace / ".evernorm/seconds/knowledge@cloth.json").read_text())
+    assert {"seconds": told["knowledge"]} == note
+    assert "are in sync" in dvc(workspace, "status", "--cloud")
+    assert ["Learn metal, version 2", "Learn cloth, version 1"] == git(
+        workspace, "log", "--format=%s", "-2"
+    ).splitlines()
+
+
+def test_a_killed_build_is_begun_again(empty, learned, tmp_path):
+    """SIGKILL of the process in which a worker builds: its run is crashed, another takes its place, the end is the same."""
+    workspace, origin = empty
+    command = [python(), "-m", "flows.commands.cli", "learn", "--data", learned[1], "--workspace", workspace]
+    with workers(POOL, 1, tmp_path) as (worker,), (tmp_path / "said").open("wb") as said:
+        learning = subprocess.Popen([*map(str, command), "--order", "cloth"], stdout=said, stderr=said)
+        deadline = time.monotonic() + 240
+        while not list((tmp_path / "checkouts").glob("*/0/data/cloth/train.json")):  # it is at work
+            assert time.monotonic() < deadline, worker.log.read_text()
+            time.sleep(0.1)
+        worker.kill(worker.flows())
+        assert 0 == learning.wait(300), (tmp_path / "said").read_text()
+    (runs,) = builds(handed_over(origin)).values()
+    assert ["CRASHED", "COMPLETED"] == [run.state.type.value for run in runs]
+    assert "is built here" not in (tmp_path / "said").read_text()
+    alone = {name: stage for name, stage in lock(learned[0]).items() if name.endswith("@cloth")}
+    assert alone == lock(workspace)
+
+
+def test_what_a_worker_cannot_build_is_built_here(empty, learned, evernorm, tmp_path):
+    """Without libmr on its machine it says so, and the class is no worse for it."""
+    workspace, _ = empty
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without/libmr.py").write_text("raise ImportError('no libmr on this machine')")
+    with workers(POOL, 1, tmp_path, {"PYTHONPATH": str(tmp_path / "without")}):
+        done = evernorm("learn", "--data", learned[1], "--workspace", workspace, "--order", "cloth")
+    assert "cloth was not built by a worker" in done.stderr
+    assert "libmr" in done.stderr
+    alone = {name: stage for name, stage in lock(learned[0]).items() if name.endswith("@cloth")}
+    assert alone == lock(workspace)
+
+
+def test_builders_need_remotes_and_a_deployment(deployed, fresh, learned, evernorm, tmp_path):
+    """Said in a sentence; nothing is learned."""
+    workspace = fresh(tmp_path / "workspace")
+    arguments = ("learn", "--data", learned[1], "--workspace", workspace, "--order", "cloth")
+    done = evernorm(*arguments, "--set", "fleet.builders=builders", check=False)
+    assert 1 == done.returncode
+    assert "builders need remotes" in done.stderr
+    lacking = shutil.copytree(deployed[0], tmp_path / "lacking", symlinks=True)
+    arguments = ("learn", "--data", learned[1], "--workspace", lacking, "--order", "cloth")
+    done = evernorm(*arguments, "--set", "fleet.builders=elsewhere", check=False)
+    assert 1 == done.returncode
+    assert "fleet.builders is 'elsewhere', and no such builders are deployed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_deploying_twice_changes_nothing_and_a_check_says_what_differs(empty, evernorm, tmp_path):
+    """Pools, schedule, events, parameters: as prefect.yaml and params.yaml say."""
+    workspace, inbox = empty[0], tmp_path / "inbox"
+    inbox.mkdir()
+    Workspace.open(workspace).configure([f"watch.inbox={inbox}", "watch.cron=0 4 * * *"])
+    identity = Workspace.open(workspace).identity[:8]
+    check = ("deploy", "--check", "--workspace", workspace)
+    done = evernorm(*check, check=False)
+    assert 1 == done.returncode
+    assert f"watch-inbox/inbox-{identity}: missing" in done.stdout
+    first = evernorm("deploy", "--workspace", workspace).stdout
+    assert (
+        f"inbox-{identity} → pool writer, schedule 0 4 * * *, events evernorm.class.arrived of {inbox}"
+        in first
+    )
+    assert "the server has what prefect.yaml asks for\n" == evernorm(*check).stdout
+    with prefect() as client:
+        before = client.read_deployment_by_name(f"watch-inbox/inbox-{identity}")
+    assert first == evernorm("deploy", "--workspace", workspace).stdout
+    with prefect() as client:
+        assert before == client.read_deployment_by_name(f"watch-inbox/inbox-{identity}")
+    assert {"root": str(workspace)} == before.parameters
+    Workspace.open(workspace).configure(["watch.cron=0 5 * * *"])
+    done = evernorm(*check, check=False)
+    assert 1 == done.returncode
+    assert "schedule is 0 4 * * *, prefect.yaml asks for 0 5 * * *" in done.stdout
+
+
+def test_a_class_that_is_announced_is_learned_at_once(empty, learned, evernorm, tmp_path):
+    """`pack --announce` starts a look long before the schedule would."""
+    workspace, inbox = empty[0], tmp_path / "inbox"
+    inbox.mkdir()
+    Workspace.open(workspace).configure([f"watch.inbox={inbox}", "watch.cron=0 4 1 1 *", "fleet.builders="])
+    (workspace / "prefect.yaml").write_text(
+        (workspace / "prefect.yaml").read_text().replace("writer", "writers")
+    )
+    evernorm("deploy", "--workspace", workspace)
+    with workers("writers", 1, tmp_path) as (worker,):
+        evernorm("pack", learned[1] / "cloth", inbox, "--announce")
+        deadline = time.monotonic() + 240
+        while "Learn cloth, version 1" != git(workspace, "log", "-1", "--format=%s").strip():
+            assert time.monotonic() < deadline, worker.log.read_text()
+            time.sleep(0.5)
+        while (workspace / ".evernorm/arriving.json").exists():
+            time.sleep(0.2)
+    alone = {name: stage for name, stage in lock(learned[0]).items() if name.endswith("@cloth")}
+    assert alone == lock(workspace)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("deploy",), "deployments are kept by a Prefect server: start one"),
+        (
+            ("pack", "photos", "inbox", "--announce"),
+            "--announce tells a Prefect server: name it in PREFECT_API_URL",
+        ),
+    ],
+)
+def test_without_a_server_it_is_said(arguments, said, evernorm, tmp_path):
+    """In a sentence."""
+    done = evernorm(*arguments, check=False, env={"PREFECT_API_URL": ""}, cwd=tmp_path)
+    assert (1, "") == (done.returncode, done.stdout)
+    assert said in done.stderr
