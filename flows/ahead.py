@@ -4,8 +4,11 @@ import asyncio
 import json
 from collections.abc import Sequence
 
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import WorkerFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import arun_deployment
+from prefect.exceptions import ObjectNotFound
 from rich.console import Console
 
 from evernorm.errors import PipelineError
@@ -13,7 +16,7 @@ from evernorm.files import write_json
 from evernorm.methods.learner import StateKind
 from evernorm.methods.registry import learners
 from evernorm.words import counted
-from tasks.fleet.snapshot import hand_over
+from tasks.fleet.snapshot import hand_over, take_down
 from tasks.logs import run_log
 from tasks.workspace.paths import seconds_file
 from tasks.workspace.pipeline import up_to_date
@@ -48,9 +51,12 @@ def build_ahead(workspace: Workspace, names: Sequence[str]) -> None:
     wanted = [name for name in names if name not in current]
     if not wanted:
         return
+    waiting = _check_deployed(pool)
     repository, commit = hand_over(workspace, wanted)
-    said.print(f"{counted(len(wanted), 'class', 'classes')} → workers of pool {pool}")
-    for name, run in zip(wanted, asyncio.run(_built(pool, repository, commit, wanted)), strict=True):
+    said.print(f"{counted(len(wanted), 'class', 'classes')} → workers of pool {pool}{waiting}")
+    runs = asyncio.run(_built(pool, repository, commit, wanted))
+    take_down(workspace, commit)
+    for name, run in zip(wanted, runs, strict=True):
         state = run.state
         if state is not None and state.is_completed():
             for stage, seconds in json.loads(state.message or "{}").items():
@@ -62,6 +68,22 @@ def build_ahead(workspace: Workspace, names: Sequence[str]) -> None:
         said.print(f"{name} was not built by a worker ({why}); it is built here", style="yellow")
 
 
+def _check_deployed(pool: str) -> str:
+    """What is to be said where no worker is up."""
+    online = WorkerFilter.model_validate({"status": {"any_": ["ONLINE"]}})
+    with get_client(sync_client=True) as client:
+        try:
+            deployment = client.read_deployment_by_name(f"build-class/{pool}")
+        except ObjectNotFound as error:
+            raise PipelineError(
+                f"fleet.builders is {pool!r}, and no builders of that name are deployed; `evernorm deploy` does it, with what "
+                "prefect.yaml names"
+            ) from error
+        name = deployment.work_pool_name or pool
+        up = client.read_workers_for_work_pool(name, worker_filter=online)
+    return "" if up else f", of which none is up: waiting for `prefect worker start --pool {name}`"
+
+
 async def _built(pool: str, repository: str, commit: str, names: Sequence[str]) -> list[FlowRun]:
     return await asyncio.gather(*(_build(pool, repository, commit, name) for name in names))
 
@@ -69,14 +91,9 @@ async def _built(pool: str, repository: str, commit: str, names: Sequence[str]) 
 async def _build(pool: str, repository: str, commit: str, name: str) -> FlowRun:
     parameters = {"repository": repository, "commit": commit, "name": name}
     for _ in range(_TIMES):
-        try:
-            run: FlowRun = await arun_deployment(
-                f"build-class/{pool}", parameters=parameters, poll_interval=_POLL
-            )
-        except ValueError as error:
-            raise PipelineError(
-                f"fleet.builders is {pool!r}, and no such builders are deployed ({error}); evernorm deploy does it"
-            ) from error
+        run: FlowRun = await arun_deployment(
+            f"build-class/{pool}", parameters=parameters, poll_interval=_POLL
+        )
         if run.state is None or not run.state.is_crashed():
             break
     return run

@@ -49,3 +49,18 @@ def hand_over(workspace: Workspace, names: Sequence[str]) -> tuple[str, str]:
     except PipelineError as error:
         raise PassingError(f"the Git remote {repository} takes nothing: {error}") from error
     return repository, commit
+
+
+@task(task_run_name="take down what was handed over", **RETRIED)
+def take_down(workspace: Workspace, commit: str) -> None:
+    """Remove a commit from the Git remote that nobody builds any more.
+
+    Raises:
+        PassingError: The Git remote is out of reach.
+    """
+    ref = f"{REFS}/{commit}"
+    try:
+        if workspace.git("ls-remote", REMOTE, ref):
+            workspace.git("push", "-q", REMOTE, "--delete", ref)
+    except PipelineError as error:
+        raise PassingError(f"the Git remote {REMOTE} does not answer: {error}") from error

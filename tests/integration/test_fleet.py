@@ -20,8 +20,8 @@ def prefect():
     return get_client(sync_client=True)
 
 
-def builds(commit: str) -> dict[str, list]:
-    """The runs of builders at a commit, by class."""
+def builds(repository: Path) -> dict[str, list]:
+    """The runs of builders for a workspace, by class."""
     from prefect.client.schemas.sorting import FlowRunSort
 
     with prefect() as client:
@@ -29,15 +29,9 @@ def builds(commit: str) -> dict[str, list]:
         runs = client.read_flow_runs(sort=FlowRunSort.START_TIME_ASC)
     found: dict[str, list] = {}
     for run in runs:
-        if run.deployment_id == deployment.id and run.parameters["commit"] == commit:
+        if run.deployment_id == deployment.id and run.parameters["repository"] == str(repository):
             found.setdefault(run.parameters["name"], []).append(run)
     return found
-
-
-def handed_over(origin: Path) -> str:
-    """The commit that was handed over last."""
-    (commit,) = git(origin, "for-each-ref", "--format=%(objectname)", "refs/evernorm/builds").splitlines()
-    return commit
 
 
 POOL = "builders"
@@ -82,7 +76,7 @@ def test_two_workers_build_at_once_what_one_machine_builds_in_turn(empty, learne
     assert "is built here" not in done.stderr, logs
     assert 2 == sum(line.strip().startswith("evaluate ") for line in done.stderr.splitlines())
     assert lock(learned[0]) == lock(workspace)
-    runs = {name: each[-1] for name, each in builds(handed_over(origin)).items()}
+    runs = {name: each[-1] for name, each in builds(origin).items()}
     assert {"cloth", "metal"} == set(runs)
     assert runs["cloth"].start_time < runs["metal"].end_time
     assert runs["metal"].start_time < runs["cloth"].end_time
@@ -92,6 +86,7 @@ def test_two_workers_build_at_once_what_one_machine_builds_in_turn(empty, learne
     note = json.loads((workspace / ".evernorm/seconds/knowledge@cloth.json").read_text())
     assert {"seconds": told["knowledge"]} == note
     assert "are in sync" in dvc(workspace, "status", "--cloud")
+    assert "" == git(origin, "for-each-ref")  # nothing is left of what was handed over
     assert ["Learn metal, version 2", "Learn cloth, version 1"] == git(
         workspace, "log", "--format=%s", "-2"
     ).splitlines()
@@ -109,7 +104,7 @@ def test_a_killed_build_is_begun_again(empty, learned, tmp_path):
             time.sleep(0.1)
         worker.kill(worker.flows())
         assert 0 == learning.wait(300), (tmp_path / "said").read_text()
-    (runs,) = builds(handed_over(origin)).values()
+    (runs,) = builds(origin).values()
     assert ["CRASHED", "COMPLETED"] == [run.state.type.value for run in runs]
     assert "is built here" not in (tmp_path / "said").read_text()
     alone = {name: stage for name, stage in lock(learned[0]).items() if name.endswith("@cloth")}
@@ -140,7 +135,7 @@ def test_builders_need_remotes_and_a_deployment(deployed, fresh, learned, everno
     arguments = ("learn", "--data", learned[1], "--workspace", lacking, "--order", "cloth")
     done = evernorm(*arguments, "--set", "fleet.builders=elsewhere", check=False)
     assert 1 == done.returncode
-    assert "fleet.builders is 'elsewhere', and no such builders are deployed" in done.stderr
+    assert "fleet.builders is 'elsewhere', and no builders of that name are deployed" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -176,7 +171,7 @@ def test_a_class_that_is_announced_is_learned_at_once(empty, learned, evernorm, 
     """`pack --announce` starts a look long before the schedule would."""
     workspace, inbox = empty[0], tmp_path / "inbox"
     inbox.mkdir()
-    Workspace.open(workspace).configure([f"watch.inbox={inbox}", "watch.cron=0 4 1 1 *", "fleet.builders="])
+    Workspace.open(workspace).configure([f"watch.inbox={inbox}", "watch.cron=0 4 1 1 *", 'fleet.builders=""'])
     (workspace / "prefect.yaml").write_text(
         (workspace / "prefect.yaml").read_text().replace("writer", "writers")
     )
