@@ -111,6 +111,29 @@ def test_a_killed_build_is_begun_again(empty, learned, tmp_path):
     assert alone == lock(workspace)
 
 
+def test_a_worker_that_dies_with_its_build_is_replaced(empty, learned, tmp_path):
+    """Nobody says so: the build misses its heartbeats, counts as crashed, and is begun again by another worker."""
+    workspace, origin = empty
+    command = [python(), "-m", "flows.commands.cli", "learn", "--data", learned[1], "--workspace", workspace]
+    with (tmp_path / "said").open("wb") as said:
+        with workers(POOL, 1, tmp_path) as (worker,):
+            learning = subprocess.Popen([*map(str, command), "--order", "cloth"], stdout=said, stderr=said)
+            deadline = time.monotonic() + 240
+            while not list((tmp_path / "checkouts").glob("*/0/data/cloth/train.json")):
+                assert time.monotonic() < deadline, worker.log.read_text()
+                time.sleep(0.1)
+            flows = worker.flows()
+            worker.process.kill()
+            worker.kill(flows)
+        with workers(POOL, 1, tmp_path) as (worker,):
+            assert 0 == learning.wait(400), (tmp_path / "said").read_text() + worker.log.read_text()
+    (runs,) = builds(origin).values()
+    assert ["CRASHED", "COMPLETED"] == [run.state.type.value for run in runs]
+    assert "its machine has fallen silent" in runs[0].state.message
+    alone = {name: stage for name, stage in lock(learned[0]).items() if name.endswith("@cloth")}
+    assert alone == lock(workspace)
+
+
 def test_what_a_worker_cannot_build_is_built_here(empty, learned, evernorm, tmp_path):
     """Without libmr on its machine it says so, and the class is no worse for it."""
     workspace, _ = empty
