@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import WorkerFilter
@@ -11,16 +11,20 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from rich.console import Console
 
+from evernorm.data.manifest import Manifest
 from evernorm.errors import PipelineError
 from evernorm.files import write_json
 from evernorm.methods.learner import StateKind
 from evernorm.methods.registry import learners
 from evernorm.words import counted
+from tasks.fleet.beside import beside
 from tasks.fleet.snapshot import hand_over, take_down
 from tasks.logs import run_log
+from tasks.workspace.data import bring_in
 from tasks.workspace.paths import seconds_file
 from tasks.workspace.pipeline import up_to_date
-from tasks.workspace.workspace import Workspace
+from tasks.workspace.versions import record_versions
+from tasks.workspace.workspace import INBOX, Workspace
 
 _TIMES = 3  # a build whose worker is lost is begun again
 _POLL = 1.0  # seconds
@@ -38,25 +42,64 @@ def build_ahead(workspace: Workspace, names: Sequence[str]) -> None:
         PassingError: A remote is out of reach.
         PipelineError: No such pool is deployed.
     """
-    pool = workspace.params.fleet.builders
-    if not pool or not names:
-        return
-    said = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    if learners()[workspace.params.method].traits.state is not StateKind.INDEPENDENT:
-        said.print(
-            f"{workspace.params.method} learns each class with what the one before left: they are built here, in turn"
-        )
+    if not workspace.params.fleet.builders or not names or not _can_be(workspace):
         return
     current = {*up_to_date(workspace, names)}
-    wanted = [name for name in names if name not in current]
-    if not wanted:
+    _build(workspace, workspace, [name for name in names if name not in current])
+
+
+def build_arrivals(workspace: Workspace, manifests: Mapping[str, Manifest]) -> list[str]:
+    """Have classes built that have been fetched from the inbox, before any of them is placed in the workspace.
+
+    Args:
+        workspace: Held by the caller; its params name the pool.
+        manifests: Of the classes, by name; their images are below `INBOX`.
+
+    Returns:
+        The classes that need no builder any more.
+
+    Raises:
+        ParamsError, PassingError, PipelineError: See `build_ahead`.
+    """
+    if len(manifests) < 2 or not _can_be(workspace):
+        return []  # one is built when it is learned
+    record_versions(workspace.params, workspace.paths)
+    with beside(workspace) as second:
+        for name, manifest in manifests.items():
+            bring_in(second, workspace.root / INBOX / name, {name: manifest})
+        order = second.params.order
+        second.configure(order=[*order, *(name for name in manifests if name not in order)])
+        _build(workspace, second, [*manifests])
+    return [*manifests]
+
+
+def _can_be(workspace: Workspace) -> bool:
+    method = workspace.params.method
+    independent = learners()[method].traits.state is StateKind.INDEPENDENT
+    if not independent:
+        _console().print(
+            f"{method} learns each class with what the one before left: they are built here, in turn"
+        )
+    return independent
+
+
+def _build(workspace: Workspace, source: Workspace, names: Sequence[str]) -> None:
+    """Build classes on workers.
+
+    Args:
+        workspace: Where they will be learned.
+        source: Where their data are.
+        names: The classes.
+    """
+    if not names:
         return
+    pool, said = workspace.params.fleet.builders, _console()
     waiting = _check_deployed(pool)
-    repository, commit = hand_over(workspace, wanted)
-    said.print(f"{counted(len(wanted), 'class', 'classes')} → workers of pool {pool}{waiting}")
-    runs = asyncio.run(_built(pool, repository, commit, wanted))
-    take_down(workspace, commit)
-    for name, run in zip(wanted, runs, strict=True):
+    repository, commit = hand_over(source, names)
+    said.print(f"{counted(len(names), 'class', 'classes')} → workers of pool {pool}{waiting}")
+    runs = asyncio.run(_built(pool, repository, commit, names))
+    take_down(source, commit)
+    for name, run in zip(names, runs, strict=True):
         state = run.state
         if state is not None and state.is_completed():
             for stage, seconds in json.loads(state.message or "{}").items():
@@ -66,6 +109,10 @@ def build_ahead(workspace: Workspace, names: Sequence[str]) -> None:
         why = (state.message if state is not None else None) or "no state"
         run_log().warning("%s was not built by a worker: %s", name, why)
         said.print(f"{name} was not built by a worker ({why}); it is built here", style="yellow")
+
+
+def _console() -> Console:
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def _check_deployed(pool: str) -> str:
@@ -85,10 +132,10 @@ def _check_deployed(pool: str) -> str:
 
 
 async def _built(pool: str, repository: str, commit: str, names: Sequence[str]) -> list[FlowRun]:
-    return await asyncio.gather(*(_build(pool, repository, commit, name) for name in names))
+    return await asyncio.gather(*(_run(pool, repository, commit, name) for name in names))
 
 
-async def _build(pool: str, repository: str, commit: str, name: str) -> FlowRun:
+async def _run(pool: str, repository: str, commit: str, name: str) -> FlowRun:
     parameters = {"repository": repository, "commit": commit, "name": name}
     for _ in range(_TIMES):
         run: FlowRun = await arun_deployment(

@@ -1,7 +1,7 @@
 """The stream and its experiences, as Prefect flows."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -95,7 +95,12 @@ def learn_stream(root: Path, *, published: bool = True) -> tuple[dict[str, Learn
 
 
 def learn_from(
-    workspace: Workspace, first: int, subject: str = "", *, published: bool = True
+    workspace: Workspace,
+    first: int,
+    subject: str = "",
+    *,
+    published: bool = True,
+    built: Collection[str] = (),
 ) -> tuple[dict[str, Learned], Decision | None]:
     """Learn the classes of the stream from a place on; the bank becomes a version each time it grows.
 
@@ -106,10 +111,11 @@ def learn_from(
         first: Place of the first class to learn or look at.
         subject: How the commit of the last version begins; otherwise it names the classes that were learned.
         published: See `learn_stream`.
+        built: Classes that builders have built already.
     """
     record_versions(workspace.params, workspace.paths)
     order = workspace.params.order[first:]
-    build_ahead(workspace, order)
+    build_ahead(workspace, [name for name in order if name not in built])
     reporter = Reporter(len(order))
     learned: dict[str, Learned] = {}
     fresh: dict[str, Learned] = {}  # since the last version

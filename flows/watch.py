@@ -1,5 +1,6 @@
 """New classes arrive in an inbox and are learned with nobody touching anything."""
 
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from prefect.runtime import flow_run
 from rich.console import Console
 
 from evernorm.errors import DataError, PipelineError
+from flows.ahead import build_arrivals
 from flows.commands.environment import prepare
 from flows.learn import learn_from
 from flows.report import report
@@ -37,7 +39,9 @@ from tasks.workspace.forget import refuse_unfinished
 from tasks.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
+    from evernorm.data.manifest import Manifest
     from tasks.inbox.arrivals import Arriving
+    from tasks.inbox.inbox import Delivery
 
 
 @dataclass(frozen=True)
@@ -98,21 +102,18 @@ def watch_inbox(root: Path) -> tuple[list[Taken], list[Refusal]]:
         refusals += left
         if deliveries:
             check_machine(workspace.params)
-        for delivery in deliveries:
-            if faults := fetch_delivery(workspace, delivery):
-                refusals.append(Refusal(delivery.name, tuple(faults)))
-                continue
-            try:
-                manifest = check_delivery(workspace, delivery)
-            except DataError as error:
-                refusals.append(refuse(workspace, delivery.name, delivery.digest, error))
-                continue
+        whole: Iterable[tuple[Delivery, Manifest]] = _fetched(workspace, deliveries, refusals)
+        built: Collection[str] = ()
+        if workspace.params.fleet.builders:
+            whole = list(whole)
+            built = build_arrivals(workspace, {each.name: manifest for each, manifest in whole})
+        for delivery, manifest in whole:
             begun = begin(workspace, delivery, manifest)
             if begun.replaced:
                 said = f"{workspace.display(begun.name)}: {begun.replaced}"
                 Console(stderr=True, highlight=False).print(said, markup=False, soft_wrap=True)
             place(workspace, begun, manifest)
-            _learn(workspace, begun, _first(workspace, begun), taken, refusals)
+            _learn(workspace, begun, _first(workspace, begun), taken, refusals, built)
         decisions = [each.decision for each in taken if each.decision]
         if not decisions and workspace.learned() and not _served(workspace):
             # A new server knows no version of what is learned already.
@@ -129,6 +130,20 @@ def watch_inbox(root: Path) -> tuple[list[Taken], list[Refusal]]:
     return ended((taken, refusals), "; ".join(refused))
 
 
+def _fetched(
+    workspace: Workspace, deliveries: "Sequence[Delivery]", refusals: list[Refusal]
+) -> "Iterator[tuple[Delivery, Manifest]]":
+    """The deliveries that are as they should be, each when it is asked for."""
+    for delivery in deliveries:
+        if faults := fetch_delivery(workspace, delivery):
+            refusals.append(Refusal(delivery.name, tuple(faults)))
+            continue
+        try:
+            yield delivery, check_delivery(workspace, delivery)
+        except DataError as error:
+            refusals.append(refuse(workspace, delivery.name, delivery.digest, error))
+
+
 def _served(workspace: Workspace) -> bool:
     with registry_of(workspace) as registry:
         return champion_of(registry) is not None
@@ -142,11 +157,17 @@ def _first(workspace: Workspace, begun: "Arriving") -> int:
 
 
 def _learn(
-    workspace: Workspace, begun: "Arriving", first: int, taken: list[Taken], refusals: list[Refusal]
+    workspace: Workspace,
+    begun: "Arriving",
+    first: int,
+    taken: list[Taken],
+    refusals: list[Refusal],
+    built: Collection[str] = (),
 ) -> None:
     """Learn a class and what follows it; one that cannot be learned leaves no trace."""
     try:
-        _, decision = learn_from(workspace, first, f"{'Update' if begun.update else 'Learn'} {begun.name}")
+        subject = f"{'Update' if begun.update else 'Learn'} {begun.name}"
+        _, decision = learn_from(workspace, first, subject, built=built)
     except UnfitError as error:
         give_up(workspace, begun)
         if error.name != begun.name:

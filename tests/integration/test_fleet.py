@@ -211,6 +211,28 @@ def test_a_class_that_is_announced_is_learned_at_once(empty, learned, evernorm, 
     assert alone == lock(workspace)
 
 
+def test_deliveries_are_built_at_once_and_learned_in_turn(empty, learned, evernorm, tmp_path):
+    """The same bytes and commits as without builders; nothing is left of where they were put together."""
+    workspace, origin = empty
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for name in ("cloth", "metal"):
+        evernorm("pack", learned[1] / name, inbox)
+    with workers(POOL, 2, tmp_path) as started:
+        done = evernorm("watch", "--once", "--workspace", workspace, "--inbox", inbox)
+        logs = [each.log.read_text() for each in started]
+    assert 1 == done.stderr.count("2 classes → workers of pool builders"), logs
+    assert 1 == done.stderr.count("→ workers of pool")
+    assert "is built here" not in done.stderr, logs
+    assert lock(learned[0]) == lock(workspace)
+    cloth, metal = (builds(origin)[name][-1] for name in ("cloth", "metal"))
+    assert max(cloth.start_time, metal.start_time) < min(cloth.end_time, metal.end_time)
+    subjects = ["Learn metal, version 2", "Learn cloth, version 1", "An empty stream"]
+    assert subjects == git(workspace, "log", "--format=%s").splitlines()
+    assert not (workspace / ".evernorm/beside").exists()
+    assert "" == git(workspace, "status", "--porcelain")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
