@@ -36,7 +36,11 @@ from evernorm.params.groups import AlignmentKind, Params
 from evernorm.params.model import default_params
 from evernorm.types import Arrays, Doubles, Indices
 
-TRAINED = (AlignmentKind.CADA, AlignmentKind.CADA_WEIBULL)  # whose regressor depends on a seed
+TRAINED = (
+    AlignmentKind.CADA,
+    AlignmentKind.BOTH,
+    AlignmentKind.CADA_WEIBULL,
+)  # whose regressor depends on a seed
 TITLE = f"{'':14} {'mean':>6} {'by im.':>6} {'pooled':>6} {'p. AP':>6} | pixel AP: {'mean':>6} {'pooled':>6} | alarms  found | fit    more"
 
 

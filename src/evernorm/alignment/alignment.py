@@ -2,8 +2,8 @@
 
 The score of a patch is measured by the mean u of an image's normal patch scores and by γ, where they end:
 (s − u) / (γ − u) (Eq. 1 and 5). u and γ are those of the class (CaDA-A, that an image was sent to or that is given; CaDA-B,
-that a classifier names; section 3.2), or what a regressor expects of the image (CADA, section 3.3). Everything is fitted
-from what each class has stored (`calibration.evidence`): no image is read again, and a class that arrives makes the heads
+that a classifier names; section 3.2), or what a regressor expects of the image (CADA, section 3.3), or the mean of a class's and the
+regressor's measurement (`both`: our own, as the errors of the two have little to do with each other). Everything is fitted from what each class has stored (`calibration.evidence`): no image is read again, and a class that arrives makes the heads
 anew, so that none is forgotten (docs/decisions/alignment.md).
 """
 
@@ -24,7 +24,7 @@ from evernorm.types import Arrays, Doubles, Floats, Indices
 if TYPE_CHECKING:
     from evernorm.alignment.head import Head
 
-ASKING = {AlignmentKind.CADA_B, AlignmentKind.CADA, AlignmentKind.CADA_WEIBULL}
+ASKING = {AlignmentKind.CADA_B, AlignmentKind.CADA, AlignmentKind.BOTH, AlignmentKind.CADA_WEIBULL}
 """The kinds that ask what a frozen encoder sees of an image."""
 MEASURED = {AlignmentKind.CADA_A, *ASKING}
 """The kinds that change scores, and so need maps."""
@@ -107,8 +107,13 @@ class Alignment:
         else:
             ends = self.head(encoded)
             least = _LEAST * float(np.diff(self.statistics).min())
-        low, high = ends.T
-        return low, np.maximum(high - low, np.float32(least))
+        low, spread = ends[:, 0], np.maximum(ends[:, 1] - ends[:, 0], np.float32(least))
+        if self.params.alignment is not AlignmentKind.BOTH:
+            return low, spread
+        # The mean of two measurements of a score is one: (s − a) / b and (s − c) / d together.
+        of_class = self.statistics[place]
+        own, wide = of_class[:, 0], of_class[:, 1] - of_class[:, 0]
+        return (low * wide + own * spread) / (wide + spread), 2 * wide * spread / (wide + spread)
 
     def arrays(self) -> Arrays:
         """By name, without the parameters."""

@@ -51,7 +51,8 @@ class AlignmentKind(StrEnum):
     CADA_A = "cada_a"  # maps are measured by statistics of the class an image was sent to (CADA section 3.2)
     CADA_B = "cada_b"  # by those of the class that a classifier names
     CADA = "cada"  # by what a regressor expects of the image (CADA section 3.3)
-    CADA_WEIBULL = "cada_weibull"  # and each class is then read by its own scores
+    BOTH = "both"  # the mean of what CaDA-A and CADA give: half by the class, half by the image
+    CADA_WEIBULL = "cada_weibull"  # CADA, and each class is then read by its own scores
 
 
 class Spread(StrEnum):

@@ -131,7 +131,7 @@ def test_a_regressor_expects_what_normal_images_of_the_class_have(structure):
         assert low.shape == spread.shape == (40,)
 
 
-@pytest.mark.parametrize("kind", ["cada_a", "cada_b", "cada", "cada_weibull"])
+@pytest.mark.parametrize("kind", ["cada_a", "cada_b", "cada", "both", "cada_weibull"])
 def test_one_threshold_serves_both_classes(kind):
     """Defects of the small class score below normal images of the large one, until they are aligned."""
     alignment, readings = fitted(kind)
@@ -150,6 +150,18 @@ def test_one_threshold_serves_both_classes(kind):
     found = np.concatenate(alarms)
     assert found[~every].mean() < 0.2  # 10 % were asked for
     assert found[every].mean() > 0.7
+
+
+def test_both_is_the_mean_of_what_the_class_and_the_regressor_say():
+    """Of scores and of maps."""
+    of_class, of_image, both = (fitted(kind)[0] for kind in ("cada_a", "cada", "both"))
+    maps, seen = (each[1] for each in drawn(1))
+    scores, place = maps.max(axis=1), np.ones(40, np.int64)
+    one, other, mean = (
+        each.applied(scores, maps, seen, place, given=False) for each in (of_class, of_image, both)
+    )
+    for first, second, together in zip(one, other, mean, strict=True):
+        np.testing.assert_allclose(together, (first + second) / 2, rtol=1e-4, atol=1e-4)
 
 
 def test_a_class_keeps_its_rate():

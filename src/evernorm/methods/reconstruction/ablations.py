@@ -13,6 +13,7 @@ def cada_tables(method: str) -> Tables:
         AlignmentKind.CADA_A: "CaDA-A",
         AlignmentKind.CADA_B: "CaDA-B",
         AlignmentKind.CADA: "CADA",
+        AlignmentKind.BOTH: "CaDA-A and CADA, the mean",
         AlignmentKind.CADA_WEIBULL: "CADA, then Weibull",
         AlignmentKind.WEIBULL: "Weibull",
     }
