@@ -14,6 +14,7 @@ from evernorm.errors import ParamsError, PipelineError
 from evernorm.files import write_json
 from flows.commands.environment import prepare
 from flows.commands.runner import say
+from flows.commands.watch import check_cron
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -97,19 +98,13 @@ def deploy(root: Path, *, check: bool) -> int:
 
 def _filled(workspace: "Workspace") -> dict[str, Any]:
     """prefect.yaml with its placeholders filled in; without what asks for an inbox, where there is none."""
-    from prefect.client.schemas.schedules import CronSchedule
     from prefect.utilities.templating import apply_values
 
     from evernorm.params.yaml12 import YAMLError, load
     from tasks.inbox.inbox import place_of
 
     watch, file = workspace.params.watch, workspace.root / FILE
-    try:
-        CronSchedule(cron=watch.cron)
-    except ValueError as error:
-        raise ParamsError(
-            f"watch.cron {watch.cron!r} is no cron schedule; */15 * * * * is every quarter of an hour"
-        ) from error
+    check_cron(watch.cron)
     if not file.is_file():
         raise ParamsError(f"{file} is missing; take it from another workspace, or from evernorm's repository")
     stand_for = {
@@ -141,6 +136,8 @@ def _wanted(filled: Mapping[str, Any], file: Path) -> list[Wanted]:
                 values={
                     "flow": each["entrypoint"],
                     "parameters": each.get("parameters", {}),
+                    "tags": each.get("tags", []),
+                    "job variables": each["work_pool"].get("job_variables", {}),
                     "schedule": ", ".join(schedule["cron"] for schedule in each.get("schedules", [])),
                     "runs at once": (each.get("concurrency_limit") or {}).get("limit"),
                     "events": ", ".join(
@@ -201,6 +198,8 @@ def _values(client: "SyncPrefectClient", there: "DeploymentResponse") -> dict[st
     return {
         "flow": there.entrypoint,
         "parameters": there.parameters,
+        "tags": there.tags,
+        "job variables": there.job_variables,
         "schedule": ", ".join(
             f"{each.schedule.cron}{'' if each.active else ' (paused)'}"  # type: ignore[union-attr]
             for each in there.schedules

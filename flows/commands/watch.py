@@ -62,7 +62,6 @@ def watch_on_schedule(root: Path, inbox: str | None, settings: list[str]) -> Non
     workspace, before = _prepared(root, inbox, settings)
     import httpx
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.schedules import CronSchedule
 
     from flows.watch import watch_inbox
     from tasks.inbox.inbox import check_reach
@@ -70,12 +69,7 @@ def watch_on_schedule(root: Path, inbox: str | None, settings: list[str]) -> Non
 
     watch = workspace.params.watch
     with kept_if_it_works(workspace, before):
-        try:
-            CronSchedule(cron=watch.cron)
-        except ValueError as error:
-            raise ParamsError(
-                f"watch.cron {watch.cron!r} is no cron schedule; */15 * * * * is every quarter of an hour"
-            ) from error
+        check_cron(watch.cron)
         if watch.inbox != before.watch.inbox:
             check_reach(watch.inbox)
     say(f"looking into {watch.inbox} at {watch.cron} (cron) for {workspace.root}; Ctrl-C ends it")
@@ -88,6 +82,22 @@ def watch_on_schedule(root: Path, inbox: str | None, settings: list[str]) -> Non
         # Not by the runner, which gives it up where it is stopped amid a run.
         with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
             client.pause_deployment(str(deployment))
+
+
+def check_cron(cron: str) -> None:
+    """Refuse a schedule that Prefect would not keep.
+
+    Raises:
+        ParamsError: It is one.
+    """
+    from prefect.client.schemas.schedules import CronSchedule
+
+    try:
+        CronSchedule(cron=cron)
+    except ValueError as error:
+        raise ParamsError(
+            f"watch.cron {cron!r} is no cron schedule; */15 * * * * is every quarter of an hour"
+        ) from error
 
 
 def _runner(name: str) -> "Runner":

@@ -20,13 +20,18 @@ def compared_lines(learned: "Sequence[Learned]", title: str) -> Figure:
     stream, cost = figure.subplots(1, 2)
     for place, each in enumerate(learned):
         colour, summary = f"C{place % 10}", each.summary
+        width = 1.5 + 3 * (1 - (place + 1) / len(learned))  # lines that lie on one another are all seen
         known = [
             (step, fmean(values))
             for step, row in enumerate(summary.matrix.image_auroc, 1)
             if (values := [value for value in row if value is not None])
         ]
         stream.plot(
-            *zip(*known, strict=True) if known else ([], []), marker=".", color=colour, label=each.line.name
+            *zip(*known, strict=True) if known else ([], []),
+            marker=".",
+            lw=width,
+            color=colour,
+            label=each.line.name,
         )
         if (pooled := summary.pooled.image_auroc) is not None:
             stream.plot(len(summary.classes), pooled, marker="x", ls="", color=colour)
@@ -46,8 +51,8 @@ def compared_lines(learned: "Sequence[Learned]", title: str) -> Figure:
         axes.set_title(text, fontsize=9)
         axes.grid(alpha=0.25)
     stream.xaxis.set_major_locator(MaxNLocator(integer=True))
+    cost.margins(0.25)
     cost.set_xlim(left=0)
-    cost.margins(0.2)
     figure.legend(
         *stream.get_legend_handles_labels(),
         loc="outside lower center",

@@ -191,15 +191,15 @@ def test_deploying_twice_changes_nothing_and_a_check_says_what_differs(empty, ev
 
 
 def test_a_class_that_is_announced_is_learned_at_once(empty, learned, evernorm, tmp_path):
-    """`pack --announce` starts a look long before the schedule would."""
+    """`pack --announce` starts a look long before the schedule would; the deployed writer asks builders as any other does."""
     workspace, inbox = empty[0], tmp_path / "inbox"
     inbox.mkdir()
-    Workspace.open(workspace).configure([f"watch.inbox={inbox}", "watch.cron=0 4 1 1 *", 'fleet.builders=""'])
+    Workspace.open(workspace).configure([f"watch.inbox={inbox}", "watch.cron=0 4 1 1 *"])
     (workspace / "prefect.yaml").write_text(
         (workspace / "prefect.yaml").read_text().replace("writer", "writers")
     )
     evernorm("deploy", "--workspace", workspace)
-    with workers("writers", 1, tmp_path) as (worker,):
+    with workers("writers", 1, tmp_path) as (worker,), workers(POOL, 1, tmp_path):
         evernorm("pack", learned[1] / "cloth", inbox, "--announce")
         deadline = time.monotonic() + 240
         while "Learn cloth, version 1" != git(workspace, "log", "-1", "--format=%s").strip():
@@ -207,6 +207,9 @@ def test_a_class_that_is_announced_is_learned_at_once(empty, learned, evernorm, 
             time.sleep(0.5)
         while (workspace / ".evernorm/arriving.json").exists():
             time.sleep(0.2)
+        log = worker.log.read_text()
+    assert "1 class → workers of pool builders" in log
+    assert "is built here" not in log
     alone = {name: stage for name, stage in lock(learned[0]).items() if name.endswith("@cloth")}
     assert alone == lock(workspace)
 
