@@ -174,7 +174,7 @@ def test_a_class_that_no_longer_fits_its_parameters_is_not_blamed_on_a_delivery(
     deliver("metal")
     begun = taken(workspace, new(workspace)[0]["metal"])
 
-    def failing(*_, **_):
+    def failing(*_, **__):
         error = UnfitError("stage weibull@cloth failed: no tail")
         error.name = "cloth"
         raise error
@@ -194,7 +194,7 @@ def test_a_fault_of_the_machine_refuses_no_delivery(inbox, monkeypatch):
     begun = taken(workspace, new(workspace)[0]["metal"])
     refusals = []
 
-    def failing(*_, **_):
+    def failing(*_, **__):
         raise PipelineError("stage weibull@metal failed: weibull.engine is libmr, but libmr is not installed")
 
     monkeypatch.setattr("flows.watch.learn_from", failing)
@@ -214,7 +214,7 @@ def test_a_fault_of_the_images_refuses_the_delivery_until_it_changes(inbox, monk
     begun = taken(workspace, new(workspace)[0]["metal"])
     refusals = []
 
-    def failing(*_, **_):
+    def failing(*_, **__):
         error = UnfitError("stage weibull@metal failed: copies of one another")
         error.name = "metal"
         raise error
