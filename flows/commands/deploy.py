@@ -77,7 +77,7 @@ def deploy(root: Path, *, check: bool) -> int:
                 say(line)
             return DIFFERS if found else 0
         _make_pools(client, {each.pool for each in wanted})
-        if _SILENT in "".join(found):
+        if not _guarded(client):
             client.create_automation(_when_silent())
         if found:
             _register(workspace.root, file)
@@ -187,7 +187,7 @@ def _differences(client: "SyncPrefectClient", wanted: list[Wanted]) -> list[str]
                 lines.append(
                     f"{each.name}: {what} is {present[what] or 'none'}, prefect.yaml asks for {value or 'none'}"
                 )
-    if not any(each.enabled for each in client.read_automations_by_name(_SILENT)):
+    if not _guarded(client):
         lines.append(f"automation {_SILENT!r}: missing")
     return list(dict.fromkeys(lines))
 
@@ -215,6 +215,10 @@ def _values(client: "SyncPrefectClient", there: "DeploymentResponse") -> dict[st
 def _triggers(client: "SyncPrefectClient", there: "DeploymentResponse") -> list[dict[str, Any]]:
     automations = client.read_resource_related_automations(f"prefect.deployment.{there.id}")
     return [each.trigger.model_dump(mode="json") for each in automations if each.enabled]
+
+
+def _guarded(client: "SyncPrefectClient") -> bool:
+    return any(each.enabled for each in client.read_automations_by_name(_SILENT))
 
 
 def _when_silent() -> "AutomationCore":

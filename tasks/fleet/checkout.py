@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,25 +50,19 @@ def checked_out(repository: str, commit: str) -> Iterator[Workspace]:
 
 
 def _at(root: Path, repository: str, commit: str) -> Workspace:
-    if not (root / ".git").is_dir():
-        root.mkdir(exist_ok=True)
-        _git(root, "init", "-q")
+    root.mkdir(exist_ok=True)
     workspace = Workspace(root)
+    if not (root / ".git").is_dir():
+        workspace.git("init", "-q")
     if not (root / MARKER).is_file():
         write_json(root / MARKER, {"schema": 1, "id": uuid.uuid4().hex})
     with workspace.locked():  # mends what a killed build left
         try:
-            _git(root, "fetch", "-q", "--depth", "1", repository, f"{REFS}/{commit}")
+            workspace.git("fetch", "-q", "--depth", "1", repository, f"{REFS}/{commit}")
         except PipelineError as error:
             raise PassingError(f"the Git remote {repository} gives nothing: {error}") from error
-        _git(root, "checkout", "-q", "--force", "--detach", commit)
+        workspace.git("checkout", "-q", "--force", "--detach", commit)
     return workspace
-
-
-def _git(root: Path, *arguments: str) -> None:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise PipelineError(f"git {arguments[0]} failed in {root}: {done.stderr.strip()}")
 
 
 @task(task_run_name="fetch {name}", **RETRIED)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasks.workspace.workspace import Workspace
-from tests.helpers.fleet import workers
+from tests.helpers.fleet import Worker, workers
 from tests.helpers.warm import python
 from tests.helpers.workspaces import dvc, git, lock
 
@@ -41,6 +41,19 @@ def builds(repository: Path) -> dict[str, list]:
         if run.deployment_id == deployment.id and run.parameters["repository"] == str(repository):
             found.setdefault(run.parameters["name"], []).append(run)
     return found
+
+
+def alone(workspace: Path) -> dict:
+    """The stages in dvc.lock of the first class."""
+    return {name: stage for name, stage in lock(workspace).items() if name.endswith("@cloth")}
+
+
+def wait_for_work(worker: Worker, folder: Path) -> None:
+    """Wait until a build of the first class has its data."""
+    deadline = time.monotonic() + 240
+    while not list((folder / "checkouts").glob("*/0/data/cloth/train.json")):
+        assert time.monotonic() < deadline, worker.log.read_text()
+        time.sleep(0.1)
 
 
 POOL = "builders"
@@ -107,17 +120,13 @@ def test_a_killed_build_is_begun_again(empty, learned, tmp_path):
     command = [python(), "-m", "flows.commands.cli", "learn", "--data", learned[1], "--workspace", workspace]
     with workers(POOL, 1, tmp_path) as (worker,), (tmp_path / "said").open("wb") as said:
         learning = subprocess.Popen([*map(str, command), "--order", "cloth"], stdout=said, stderr=said)
-        deadline = time.monotonic() + 240
-        while not list((tmp_path / "checkouts").glob("*/0/data/cloth/train.json")):  # it is at work
-            assert time.monotonic() < deadline, worker.log.read_text()
-            time.sleep(0.1)
+        wait_for_work(worker, tmp_path)
         worker.kill(worker.flows())
         assert 0 == learning.wait(300), (tmp_path / "said").read_text()
     (runs,) = builds(origin).values()
     assert ["CRASHED", "COMPLETED"] == [run.state.type.value for run in runs]
     assert "is built here" not in (tmp_path / "said").read_text()
-    alone = {name: stage for name, stage in lock(learned[0]).items() if name.endswith("@cloth")}
-    assert alone == lock(workspace)
+    assert alone(learned[0]) == lock(workspace)
 
 
 def test_a_worker_that_dies_with_its_build_is_replaced(empty, learned, tmp_path):
@@ -127,10 +136,7 @@ def test_a_worker_that_dies_with_its_build_is_replaced(empty, learned, tmp_path)
     with (tmp_path / "said").open("wb") as said:
         with workers(POOL, 1, tmp_path) as (worker,):
             learning = subprocess.Popen([*map(str, command), "--order", "cloth"], stdout=said, stderr=said)
-            deadline = time.monotonic() + 240
-            while not list((tmp_path / "checkouts").glob("*/0/data/cloth/train.json")):
-                assert time.monotonic() < deadline, worker.log.read_text()
-                time.sleep(0.1)
+            wait_for_work(worker, tmp_path)
             flows = worker.flows()
             worker.process.kill()
             worker.kill(flows)
@@ -139,8 +145,7 @@ def test_a_worker_that_dies_with_its_build_is_replaced(empty, learned, tmp_path)
     (runs,) = builds(origin).values()
     assert ["CRASHED", "COMPLETED"] == [run.state.type.value for run in runs]
     assert "its machine has fallen silent" in runs[0].state.message
-    alone = {name: stage for name, stage in lock(learned[0]).items() if name.endswith("@cloth")}
-    assert alone == lock(workspace)
+    assert alone(learned[0]) == lock(workspace)
 
 
 def test_what_a_worker_cannot_build_is_built_here(empty, learned, evernorm, tmp_path):
@@ -152,8 +157,7 @@ def test_what_a_worker_cannot_build_is_built_here(empty, learned, evernorm, tmp_
         done = evernorm("learn", "--data", learned[1], "--workspace", workspace, "--order", "cloth")
     assert "cloth was not built by a worker" in done.stderr
     assert "libmr" in done.stderr
-    alone = {name: stage for name, stage in lock(learned[0]).items() if name.endswith("@cloth")}
-    assert alone == lock(workspace)
+    assert alone(learned[0]) == lock(workspace)
 
 
 def test_builders_need_remotes_and_a_deployment(deployed, fresh, learned, evernorm, tmp_path):
@@ -219,8 +223,7 @@ def test_a_class_that_is_announced_is_learned_at_once(empty, learned, evernorm, 
         log = worker.log.read_text()
     assert "1 class → workers of pool builders" in log
     assert "is built here" not in log
-    alone = {name: stage for name, stage in lock(learned[0]).items() if name.endswith("@cloth")}
-    assert alone == lock(workspace)
+    assert alone(learned[0]) == lock(workspace)
 
 
 def test_deliveries_are_built_at_once_and_learned_in_turn(empty, learned, evernorm, tmp_path):

@@ -2,9 +2,10 @@
 
 The score of a patch is measured by the mean u of an image's normal patch scores and by γ, where they end:
 (s − u) / (γ − u) (Eq. 1 and 5). u and γ are those of the class (CaDA-A, that an image was sent to or that is given; CaDA-B,
-that a classifier names; section 3.2), or what a regressor expects of the image (CADA, section 3.3), or the mean of a class's and the
-regressor's measurement (`both`: our own, as the errors of the two have little to do with each other). Everything is fitted from what each class has stored (`calibration.evidence`): no image is read again, and a class that arrives makes the heads
-anew, so that none is forgotten (docs/decisions/alignment.md).
+that a classifier names; section 3.2), or what a regressor expects of the image (CADA, section 3.3), or the mean of a class's
+and the regressor's measurement (`both`: our own, as the errors of the two have little to do with each other). Everything is
+fitted from what each class has stored (`calibration.evidence`): no image is read again, and a class that arrives makes the
+heads anew, so that none is forgotten (docs/decisions/alignment.md).
 """
 
 from collections.abc import Iterable, Sequence
