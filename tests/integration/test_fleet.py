@@ -31,14 +31,15 @@ def prefect():
 
 def builds(repository: Path) -> dict[str, list]:
     """The runs of builders for a workspace, by class."""
+    from prefect.client.schemas.filters import DeploymentFilter
     from prefect.client.schemas.sorting import FlowRunSort
 
+    mine = DeploymentFilter.model_validate({"name": {"any_": [POOL]}})
     with prefect() as client:
-        deployment = client.read_deployment_by_name(f"build-class/{POOL}")
-        runs = client.read_flow_runs(sort=FlowRunSort.START_TIME_ASC)
+        runs = client.read_flow_runs(deployment_filter=mine, sort=FlowRunSort.START_TIME_ASC)
     found: dict[str, list] = {}
     for run in runs:
-        if run.deployment_id == deployment.id and run.parameters["repository"] == str(repository):
+        if run.parameters["repository"] == str(repository):
             found.setdefault(run.parameters["name"], []).append(run)
     return found
 
