@@ -8,6 +8,7 @@ from rich.console import Console
 from flows.learn import experiences, publish
 from flows.report import report
 from tasks.faults import without_secrets
+from tasks.fleet.writers import catch_up, push_commits
 from tasks.inbox.arrivals import arriving, came_by_inbox, let_go, refuse_arriving
 from tasks.outcome import ended
 from tasks.tracking.gate import Decision
@@ -35,6 +36,7 @@ def forget_class(root: Path, name: str, reason: str) -> tuple[Forgotten, Decisio
     console = Console(stderr=True, highlight=False)
     with workspace.locked():
         refuse_arriving(workspace)
+        catch_up(workspace)
         claim(workspace)
         forgot = begin(workspace, name, reason)
         remove(workspace, name)
@@ -58,6 +60,7 @@ def give_up_delivery(root: Path, reason: str) -> None:
     with workspace.locked():
         if (begun := arriving(workspace)) is not None:
             let_go(workspace, begun, reason_line(reason))
+            push_commits(workspace)
 
 
 def show_forgotten(workspace: Workspace, forgot: Forgotten, decision: Decision) -> None:

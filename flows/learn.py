@@ -15,10 +15,11 @@ from evernorm.words import counted
 from flows.ahead import build_ahead
 from flows.commands.console import Reporter
 from flows.report import report
+from tasks.fleet.writers import OvertakenError, push_commits
 from tasks.inbox.arrivals import refuse_arriving
 from tasks.outcome import ended, result_of
 from tasks.stages import STAGES
-from tasks.tracking.gate import Decision, decide
+from tasks.tracking.gate import Decision, decide, overtaken
 from tasks.tracking.occasion import Occasion
 from tasks.tracking.ownership import claim
 from tasks.tracking.registry import register, stamp
@@ -158,6 +159,7 @@ def set_aside(workspace: Workspace, blamed: Mapping[str, str]) -> dict[str, str]
         return {}
     workspace.configure(aside={**workspace.params.set_aside, **blamed})
     workspace.commit("\n\n".join([f"Set aside {', '.join(blamed)}", *blamed.values()]))
+    push_commits(workspace)
     return dict(blamed)
 
 
@@ -197,19 +199,27 @@ def publish(
     """Make the bank after the last of these experiences a version, and let the gate decide on it.
 
     Data and bank are in the remote, and the commit that describes them is made, before anyone can be served
-    by the version: what cannot be audited is never champion.
+    by the version: what cannot be audited is never champion, and of two writers only one has a version decided on.
 
     Args:
         workspace: Held by the caller.
         learned: What came of each class since the last version.
         message: Of the commit; the version's number is put behind it.
         occasion: What a person has just done to the bank, if that is why there is a version.
+
+    Raises:
+        OvertakenError: Another writer was faster; the version is refused.
     """
     name = list(learned)[-1]
     unsettled = {each: learned[each].recorded for each in learned if not learned[each].settled}
     version = register(workspace, name, learned[name].recorded, occasion)
     push(workspace)
     workspace.commit(f"{message}, version {version}" + (f": {occasion.reason}" if occasion else ""))
+    try:
+        push_commits(workspace)
+    except OvertakenError:
+        overtaken(workspace, version)
+        raise
     stamp(workspace, [each.run for each in unsettled.values()], version)
     if unsettled:
         settle(workspace, unsettled)

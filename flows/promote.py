@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows.learn import learn_from
 from flows.report import report
+from tasks.fleet.writers import catch_up, push_commits
 from tasks.outcome import ended
 from tasks.tracking.gate import Decision, bring_back, promote, roll_back, standing_champion
 from tasks.tracking.ownership import claim
@@ -31,9 +32,11 @@ def promote_version(
     """
     workspace = Workspace.open(root)
     with workspace.locked():
+        catch_up(workspace)
         claim(workspace)
         change = promote(workspace, version, reason, instead_of)
         back = bring_back(workspace, version)
+        push_commits(workspace)
         if len(learned := workspace.learned()) == len(workspace.params.order):
             return change, None
         _, decision = learn_from(workspace, len(learned), f"Bring back {', '.join(back)}" if back else "")
@@ -52,5 +55,6 @@ def roll_back_champion(root: Path, reason: str, from_version: str | None = None)
     """
     workspace = Workspace.open(root)
     with workspace.locked():
+        catch_up(workspace)
         claim(workspace)
         return roll_back(workspace, reason, from_version or standing_champion(workspace))

@@ -7,6 +7,7 @@ from prefect import flow
 from evernorm.errors import PipelineError
 from flows.learn import experiences, publish
 from flows.report import report
+from tasks.fleet.writers import catch_up
 from tasks.inbox.arrivals import refuse_arriving
 from tasks.outcome import ended
 from tasks.tracking.gate import Decision
@@ -40,6 +41,7 @@ def set_threshold(root: Path, name: str, rate: float | None, reason: str) -> Dec
     with workspace.locked():
         refuse_arriving(workspace)
         refuse_unfinished(workspace)
+        catch_up(workspace)
         claim(workspace)
         refuse_another_champion(workspace)
         rates = {each: old for each, old in workspace.params.own_rates.items() if each != name}

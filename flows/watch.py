@@ -15,6 +15,7 @@ from flows.commands.environment import prepare
 from flows.learn import learn_from
 from flows.report import report
 from tasks.faults import UnfitError
+from tasks.fleet.writers import catch_up, push_commits
 from tasks.inbox.arrivals import (
     begin,
     check_delivery,
@@ -91,6 +92,7 @@ def watch_inbox(root: Path) -> tuple[list[Taken], list[Refusal]]:
     taken: list[Taken] = []
     refusals: list[Refusal] = []
     with workspace.locked():
+        catch_up(workspace)
         refuse_unfinished(workspace)
         claim(workspace)
         if (begun := resume(workspace)) is not None:
@@ -119,6 +121,7 @@ def watch_inbox(root: Path) -> tuple[list[Taken], list[Refusal]]:
             # A new server knows no version of what is learned already.
             _, decision = learn_from(workspace, 0)
             decisions += [decision] if decision else []
+        push_commits(workspace)  # where a delivery was given up
         if taken or decisions:
             record_bank(workspace)
         report(workspace, decisions, refusals)

@@ -9,6 +9,7 @@ _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DVC_NO_ANALYTICS": "true",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "GIT_TERMINAL_PROMPT": "0",  # nobody is there to be asked for a remote's password
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the command tells a fault once, in one sentence
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",

@@ -43,12 +43,31 @@ def learn_folder(
         EvernormError: Anything the user can cure; nothing has changed if data, settings or what they ask of this
             machine are at fault.
     """
+    if published:
+        follow_writers(root)
     workspace, known = take_in(data, root, order, [settings], drop_faulty=drop_faulty)
 
     from tasks.workspace.trial import kept_if_it_works
 
     with kept_if_it_works(workspace, known):
         learn_workspace(workspace.root, summary_file, published=published)
+
+
+def follow_writers(root: Path) -> None:
+    """Begin with what another writer of the workspace has made, before anything is changed here.
+
+    Raises:
+        EvernormError: See `tasks.fleet.writers.follow`.
+    """
+    prepare(root)
+    from tasks.workspace.workspace import MARKER, Workspace
+
+    if (root / MARKER).is_file():
+        from tasks.fleet.writers import follow
+
+        workspace = Workspace.open(root)
+        with workspace.locked():
+            follow(workspace)
 
 
 def take_in(

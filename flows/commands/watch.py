@@ -13,6 +13,7 @@ from rich.console import Console
 
 from evernorm.errors import ParamsError
 from flows.commands.environment import prepare
+from flows.commands.learn import follow_writers
 from flows.commands.runner import run_flow, say
 from flows.commands.stopping import kill_children, leave
 
@@ -154,6 +155,7 @@ def _prepared(root: Path, inbox: str | None, settings: list[str]) -> "tuple[Work
         raise ParamsError("--inbox is empty; name a directory or s3://bucket/prefix")
     if inbox is not None:
         settings = [*settings, f"watch.inbox={json.dumps(place_of(inbox), ensure_ascii=False)}"]
+    follow_writers(root)
     known = Workspace.params_in(root)
     settings, params = with_settings(known, settings)
     _check_inbox(params.watch.inbox, root.resolve())

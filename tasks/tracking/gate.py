@@ -135,6 +135,19 @@ def decide(workspace: Workspace, name: str, version: str, occasion: Occasion | N
         return ended(decision, decision.refusal)
 
 
+@task(task_run_name="refuse version {version}", **RETRIED)
+def overtaken(workspace: Workspace, version: str) -> None:
+    """Note of a version that another writer was first, so that its bank is nobody's to use.
+
+    Raises:
+        PassingError: MLflow is out of reach.
+        RegistryError: MLflow refuses.
+    """
+    with registry_of(workspace) as registry:
+        reason = "another writer of this workspace was first"
+        registry.set_tags(registry.version(version), {"gate": REFUSED, "gate.reason": reason})
+
+
 @task(task_run_name="promote version {version}", **RETRIED)
 def promote(workspace: Workspace, version: str, reason: str, instead_of: str | None = None) -> Change | None:
     """Make a version champion because a person says so, whatever the gate said.

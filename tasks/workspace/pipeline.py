@@ -93,6 +93,17 @@ def check_out(workspace: Workspace) -> None:
         repo.checkout(force=True)
 
 
+def pull(workspace: Workspace) -> None:
+    """Bring everything that dvc.lock and the .dvc files name from the default remote.
+
+    Raises:
+        PassingError: The repository is locked, or the remote is out of reach.
+        PipelineError: DVC refused.
+    """
+    with workspace.dvc.ask("dvc pull") as repo:
+        repo.pull(force=True)
+
+
 def data_hash(root: Path, name: str) -> str:
     """DVC's hash of a class's data (``<md5>.dir``), from its .dvc file."""
     return str(load((root / "data" / f"{name}.dvc").read_bytes())["outs"][0]["md5"])

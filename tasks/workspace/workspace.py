@@ -46,7 +46,7 @@ _FILES = (
 )
 # Commits are made with nobody there to sign them, and of files that a person's own list may ignore.
 _GIT = {"core.excludesFile": os.devnull, "commit.gpgsign": "false"}
-_WRITING = {"add", "checkout", "clean", "commit"}  # commands of Git's that take its locks
+_WRITING = {"add", "checkout", "clean", "commit", "reset"}  # commands of Git's that take its locks
 # What is heavy in these is ignored by the .gitignore files that DVC keeps there.
 FOLDERS = ("data", "masks", "bank", "features", "models", "metrics")
 

@@ -109,7 +109,7 @@ def test_two_workers_build_at_once_what_one_machine_builds_in_turn(empty, learne
     note = json.loads((workspace / ".evernorm/seconds/knowledge@cloth.json").read_text())
     assert {"seconds": told["knowledge"]} == note
     assert "are in sync" in dvc(workspace, "status", "--cloud")
-    assert "" == git(origin, "for-each-ref")  # nothing is left of what was handed over
+    assert "" == git(origin, "for-each-ref", "refs/evernorm")  # nothing is left of what was handed over
     assert ["Learn metal, version 2", "Learn cloth, version 1"] == git(
         workspace, "log", "--format=%s", "-2"
     ).splitlines()
