@@ -15,6 +15,7 @@ from flows.commands.environment import prepare
 from flows.learn import learn_from
 from flows.report import report
 from tasks.faults import UnfitError
+from tasks.fleet.news import tell_decision, tell_left
 from tasks.fleet.writers import catch_up, push_commits
 from tasks.inbox.arrivals import (
     begin,
@@ -125,6 +126,7 @@ def watch_inbox(root: Path) -> tuple[list[Taken], list[Refusal]]:
         if taken or decisions:
             record_bank(workspace)
         report(workspace, decisions, refusals)
+        tell_left(workspace, refusals)
         if refusals:
             told = "\n".join(map(str, refusals))
             record_report(workspace, "inbox", f"# {workspace.params.watch.inbox}\n\n```text\n{told}\n```\n")
@@ -181,4 +183,6 @@ def _learn(
         refusals.append(refuse(workspace, begun.name, begun.digest, error))
     else:
         finish(workspace, begun)
+        if decision is not None:
+            tell_decision(workspace, begun.name, decision)
         taken.append(Taken(begun.name, begun.update, decision, begun.replaced))

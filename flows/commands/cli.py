@@ -38,6 +38,7 @@ PIPELINE = {
     "dvc",
     "mlflow",
     "prefect",
+    "prometheus_client",
     "httpx",
     "matplotlib",
     "pandas",
@@ -199,6 +200,19 @@ def deploy(
     from flows.commands.deploy import deploy as run_deploy
 
     raise typer.Exit(run_deploy(workspace, check=check))
+
+
+@app.command()
+def metrics(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0: any.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Of it.", min=1, max=65535)] = 9464,
+    once: Annotated[bool, typer.Option("--once", help="Only print them.")] = False,
+) -> None:
+    """Serve metrics of a workspace to Prometheus."""
+    from flows.commands.metrics import show_metrics
+
+    show_metrics(workspace, host, port, once=once)
 
 
 @app.command()

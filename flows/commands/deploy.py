@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from evernorm.errors import ParamsError, PipelineError
 from evernorm.files import write_json
+from flows.commands.automations import Automations
 from flows.commands.environment import prepare
 from flows.commands.runner import say
 from flows.commands.watch import check_cron
@@ -19,14 +20,11 @@ from flows.commands.watch import check_cron
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
-    from prefect.events.schemas.automations import AutomationCore
 
     from tasks.workspace.workspace import Workspace
 
 FILE = "prefect.yaml"
 _EXPECTED = "expected deployments as `prefect deploy` reads them"
-_SILENT = "evernorm: runs that fell silent"
-_HEARTBEAT = 30  # seconds, as prefect.yaml asks of the runs
 DIFFERS = 1
 """Exit status of a check that found something."""
 
@@ -71,17 +69,18 @@ def deploy(root: Path, *, check: bool) -> int:
     file = _filled(workspace)
     wanted = _wanted(file, workspace.root / FILE)
     with _answering() as client:
+        automations = Automations(client, workspace)
         found = _differences(client, wanted)
         if check:
+            found += automations.differences()
             for line in found or ["the server has what prefect.yaml asks for"]:
                 say(line)
             return DIFFERS if found else 0
         _make_pools(client, {each.pool for each in wanted})
-        if not _guarded(client):
-            client.create_automation(_when_silent())
+        automations.bring()
         if found:
             _register(workspace.root, file)
-        left = _differences(client, wanted)
+        left = _differences(client, wanted) + automations.differences()
     if left:
         raise PipelineError(f"the server took {FILE}, but not as it is: {'; '.join(left)}")
     for each in wanted:
@@ -187,8 +186,6 @@ def _differences(client: "SyncPrefectClient", wanted: list[Wanted]) -> list[str]
                 lines.append(
                     f"{each.name}: {what} is {present[what] or 'none'}, prefect.yaml asks for {value or 'none'}"
                 )
-    if not _guarded(client):
-        lines.append(f"automation {_SILENT!r}: missing")
     return list(dict.fromkeys(lines))
 
 
@@ -215,32 +212,6 @@ def _values(client: "SyncPrefectClient", there: "DeploymentResponse") -> dict[st
 def _triggers(client: "SyncPrefectClient", there: "DeploymentResponse") -> list[dict[str, Any]]:
     automations = client.read_resource_related_automations(f"prefect.deployment.{there.id}")
     return [each.trigger.model_dump(mode="json") for each in automations if each.enabled]
-
-
-def _guarded(client: "SyncPrefectClient") -> bool:
-    return any(each.enabled for each in client.read_automations_by_name(_SILENT))
-
-
-def _when_silent() -> "AutomationCore":
-    """What takes a run for crashed whose machine is gone: no heartbeat for three of them (Prefect's zombie flows)."""
-    from prefect.client.schemas.objects import StateType
-    from prefect.events.actions import ChangeFlowRunState
-    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-
-    trigger = EventTrigger.model_validate(
-        {
-            "after": {"prefect.flow-run.heartbeat"},
-            "expect": {"prefect.flow-run.*"},
-            "match": {"prefect.resource.id": "prefect.flow-run.*"},
-            "match_related": {"prefect.resource.id": "prefect.tag.evernorm", "prefect.resource.role": "tag"},
-            "for_each": {"prefect.resource.id"},
-            "posture": Posture.Proactive,
-            "threshold": 1,
-            "within": 3 * _HEARTBEAT,
-        }
-    )
-    crashed = ChangeFlowRunState(state=StateType.CRASHED, message="its machine has fallen silent")
-    return AutomationCore(name=_SILENT, trigger=trigger, actions=[crashed])
 
 
 def _make_pools(client: "SyncPrefectClient", names: set[str]) -> None:

@@ -1,32 +1,18 @@
 """Deployments on a real Prefect server, and classes that real workers build in checkouts of their own."""
 
 import json
-import os
 import shutil
 import subprocess
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tasks.workspace.workspace import Workspace
 from tests.helpers.fleet import Worker, workers
+from tests.helpers.prefect_api import prefect
 from tests.helpers.warm import python
 from tests.helpers.workspaces import dvc, git, lock
-
-
-@contextmanager
-def prefect():
-    """A client of the server that the tests have started, whatever Prefect was imported with."""
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    with (
-        temporary_settings({PREFECT_API_URL: os.environ["PREFECT_API_URL"]}),
-        get_client(sync_client=True) as client,
-    ):
-        yield client
 
 
 def builds(repository: Path) -> dict[str, list]:

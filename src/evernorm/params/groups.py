@@ -265,11 +265,30 @@ class RegistryParams(Group):
     ] = "continual-bank"
 
 
+Block = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*)?$")]
+"""A Prefect block as ``type/name``, such as ``slack-webhook/quality``; empty: none."""
+
+
+class NotifyParams(Group):
+    """The Prefect notification blocks that are told what became of what arrived (`evernorm deploy`).
+
+    Attributes:
+        success: A class was learned, and the version with it is champion.
+        refusal: The gate refused a version, or something is left in the inbox; once, until what is wrong changes.
+        failure: A run failed, or the machine that it ran on has fallen silent.
+    """
+
+    success: Block = ""
+    refusal: Block = ""
+    failure: Block = ""
+
+
 class WatchParams(Group):
-    """Where new classes arrive, and how often to look."""
+    """Where new classes arrive, how often to look, and who is told."""
 
     inbox: str = ""
     cron: str = "*/15 * * * *"
+    notify: NotifyParams = NotifyParams()
 
 
 class FleetParams(Group):
