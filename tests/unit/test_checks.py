@@ -87,6 +87,7 @@ def test_a_delivery_is_not_fetched_by_a_machine_that_cannot_learn_it(tmp_path, m
     workspace = Workspace.open_or_create(tmp_path / "w")
     monkeypatch.setitem(sys.modules, "libmr", None)
     delivery = SimpleNamespace(name="cloth", digest="0")
+    monkeypatch.setattr(watch, "catch_up", lambda _: None)
     monkeypatch.setattr(watch, "claim", lambda _: None)
     monkeypatch.setattr(watch, "look_into", lambda _: ([delivery], []))
     monkeypatch.setattr(watch, "fetch_delivery", lambda *_: pytest.fail("fetched"))
