@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.helpers.backends import PrefectServer
+from tests.helpers.backends import prefect_server
 from tests.helpers.photos import draw_photos
 
 SETTINGS = ("features.image_size=64", "patchcore_cl.knowledge.budget=150", "gate.min_image_auroc=0")
@@ -29,13 +29,9 @@ def main() -> None:
     """Learn three classes, then look again."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        server = PrefectServer(root)
-        server.start()
-        os.environ["PREFECT_API_URL"] = server.url
-        try:
+        with prefect_server(root) as server:
+            os.environ["PREFECT_API_URL"] = server.url
             _measure(root)
-        finally:
-            server.remove()
 
 
 def _measure(root: Path) -> None:

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.backends import POSTGRES, MLflowServer, PrefectServer
-from tests.helpers.servers import S3Server
+from infra.services.ports import free_ports
+from infra.services.servers import POSTGRES, S3, S3_PORTS, MLflow
+from tests.helpers import backends
 from tests.helpers.warm import python, warm_interpreter
 from tests.helpers.workspaces import outlive_stages
 
@@ -109,12 +111,15 @@ def ucad() -> tuple[str, ...]:
 def prefect_server(run_folder, tmp_path_factory) -> Iterator[str]:
     """A real Prefect server on loopback, one for all workers: starting one costs as much as learning several classes."""
     url, users = run_folder / "prefect.url", run_folder / "prefect.users"
-    server = None
-    with (run_folder / "prefect.lock").open("w") as lock, users.open("w") as using:
+    with (
+        (run_folder / "prefect.lock").open("w") as lock,
+        users.open("w") as using,
+        ExitStack() as mine,
+    ):
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not url.exists():
-            server = PrefectServer(tmp_path_factory.mktemp("prefect"))
-            server.start()
+        started = not url.exists()
+        if started:
+            server = mine.enter_context(backends.prefect_server(tmp_path_factory.mktemp("prefect")))
             url.write_text(server.url)
         fcntl.flock(using, fcntl.LOCK_SH)
         fcntl.flock(lock, fcntl.LOCK_UN)
@@ -122,12 +127,11 @@ def prefect_server(run_folder, tmp_path_factory) -> Iterator[str]:
         yield os.environ["PREFECT_API_URL"]
         del os.environ["PREFECT_API_URL"]
         fcntl.flock(using, fcntl.LOCK_UN)
-        if server is not None:
+        if started:
             # Whoever comes later starts another; those who use this one are waited for, also those that crash.
             fcntl.flock(lock, fcntl.LOCK_EX)
             url.unlink()
             fcntl.flock(using, fcntl.LOCK_EX)
-            server.remove()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -138,26 +142,22 @@ def warm(prefect_server) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory, s3) -> Iterator[MLflowServer]:
+def mlflow_server(tmp_path_factory, s3) -> Iterator[MLflow]:
     """A real MLflow server on loopback: PostgreSQL behind it, artifacts in the S3 server."""
     if POSTGRES is None:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    s3.client().create_bucket(Bucket="mlflow")
-    server = MLflowServer(tmp_path_factory.mktemp("mlflow"), "s3://mlflow/artifacts", s3.env())
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
+    with backends.postgres("mlflow") as database:
+        runs, home = database.uri("psycopg2", "mlflow"), tmp_path_factory.mktemp("mlflow")
+        server = MLflow(home, free_ports()[0], runs, "s3://mlflow/artifacts", (database, s3))
+        with backends.running(server):
+            yield server
 
 
 @pytest.fixture(scope="session")
-def s3(tmp_path_factory) -> Iterator[S3Server]:
+def s3(tmp_path_factory) -> Iterator[S3]:
     """A real S3 server on loopback; a test that stops it starts it again."""
-    server = S3Server(tmp_path_factory.mktemp("s3"))
-    server.start()
-    yield server
-    server.stop()
+    with backends.running(S3(tmp_path_factory.mktemp("s3"), free_ports(S3_PORTS)[0], ("mlflow",))) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

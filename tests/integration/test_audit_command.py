@@ -66,7 +66,7 @@ def test_a_store_of_artifacts_that_does_not_answer_is_out_of_reach(audited, monk
 @pytest.mark.slow
 def test_a_remote_in_s3_is_read_object_by_object(changeable, s3, monkeypatch):
     """Whole, damaged, and while the server is away."""
-    for name, value in s3.env().items():
+    for name, value in s3.client_environment().items():
         monkeypatch.setenv(name, value)
     client = s3.client()
     client.create_bucket(Bucket="audit")

@@ -8,8 +8,10 @@ from urllib.parse import quote
 
 import pytest
 
+from infra.services.ports import free_ports
+from infra.services.servers import MLflow
 from tests.helpers.audits import moved
-from tests.helpers.backends import mlflow_pages
+from tests.helpers.backends import running
 from tests.helpers.browser import CHROMIUM, words_of
 
 LINES = ("patchcore_cl", "finetune", "patchcore_cl/small")
@@ -154,7 +156,9 @@ def test_a_person_sees_them_in_mlflow(compared, tmp_path):
         {n: r.info.run_id for n, r in compared.lines.items()},
     )
     figure = compared.lines["finetune"].data.metrics["pooled_image_auroc"]
-    with mlflow_pages(f"sqlite:///{compared.workspace / 'mlflow.db'}", tmp_path) as url:
+    runs = f"sqlite:///{compared.workspace / 'mlflow.db'}"
+    with running(MLflow(tmp_path, free_ports()[0], runs)) as server:
+        url = server.url
         view = f"{url}/#/experiments/{experiment}/runs?workflowType=machine_learning"
         listed = words_of(f"{view}&viewStateShareKey=evernorm-comparisons", tmp_path / "chromium")
         chosen = quote(json.dumps([ids["patchcore_cl"], ids["finetune"]]))

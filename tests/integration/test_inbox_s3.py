@@ -21,7 +21,7 @@ from tasks.inbox.storage import open_storage
 @pytest.fixture
 def inbox(s3, monkeypatch) -> S3Storage:
     """An empty inbox in a bucket of its own, with this process's AWS_* variables set for it."""
-    for name, value in s3.env().items():
+    for name, value in s3.client_environment().items():
         monkeypatch.setenv(name, value)
     storage = open_storage(f"s3://inbox-{uuid.uuid4().hex}/arriving")
     s3.client().create_bucket(Bucket=storage.bucket)

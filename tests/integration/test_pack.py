@@ -52,7 +52,7 @@ def test_a_class_is_delivered_into_a_directory(evernorm, photos, inbox, tmp_path
 
 def test_a_class_is_delivered_to_s3(evernorm, s3, photos, monkeypatch):
     """A wrong secret is told in a sentence that does not show it."""
-    for name, value in s3.env().items():
+    for name, value in s3.client_environment().items():
         monkeypatch.setenv(name, value)
     storage = open_storage(f"s3://inbox-{uuid.uuid4().hex}")
     s3.client().create_bucket(Bucket=storage.bucket)

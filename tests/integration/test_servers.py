@@ -26,7 +26,7 @@ def factory(tmp_path_factory, s3, mlflow_server, draw_photos, evernorm, small, o
         s3.client().create_bucket(Bucket=bucket)
     workspace = Workspace.open_or_create(folder / "workspace").root
     dvc(workspace, "remote", "add", "-d", "storage", "s3://storage/dvc")
-    env = {**s3.env(), "MLFLOW_TRACKING_URI": mlflow_server.url}
+    env = {**s3.client_environment(), "MLFLOW_TRACKING_URI": mlflow_server.url}
     options = ("--set", "watch.cron=* * * * *", *small, *open_gate)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in env.items():

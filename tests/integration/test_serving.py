@@ -20,7 +20,7 @@ from PIL import Image
 
 from evernorm.data.image import read_image
 from evernorm.methods.bank import load_bank
-from tests.helpers.servers import free_ports
+from infra.services.ports import free_ports
 
 CHAMPION = "models:/continual-bank@champion"
 
