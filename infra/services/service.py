@@ -135,9 +135,11 @@ class Service(ABC):
         stop([self])
 
     def _family(self) -> list[psutil.Process]:
-        if self.process is None or not self.alive:
+        if self.process is None:
             return []
-        return [*self.process.children(recursive=True), self.process]
+        with suppress(psutil.NoSuchProcess):
+            return [*self.process.children(recursive=True), self.process]
+        return []
 
 
 def stop(services: Sequence[Service], seconds: float = 15) -> None:

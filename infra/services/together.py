@@ -21,7 +21,7 @@ def up(home: Path, stages: Sequence[Sequence[Service]], say: Say) -> None:
 
     Args:
         home: The folder of the set.
-        stages: Its services, as `recall` has found them; each stage needs those before.
+        stages: Its services, with the processes that `running` has found; each stage needs those before.
         say: Takes a line about each.
 
     Raises:
