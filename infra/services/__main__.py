@@ -1,7 +1,6 @@
 """``python -m infra.services up|down|status``: the servers and workers of many machines, on this one."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -60,14 +59,16 @@ def _ports(words: list[str]) -> dict[str, int]:
 def _tell(home: Path, services: Plan) -> None:
     """Say what users need, and write it down with the keys, which are not shown."""
     variables = client_environment(services.offered)
-    file = home / "environment"
+    file, here = home / "environment", Path.cwd()
     file.touch(mode=0o600)
     file.write_text("".join(f"export {name}={value}\n" for name, value in variables.items()))
     _say(f"logs in {home / 'logs'}")
     for name, value in variables.items():
         if not name.startswith("AWS_") or name == "AWS_ENDPOINT_URL":
             _say(f"export {name}={value}")
-    _say(f"these and the keys of S3 (buckets mlflow and dvc): source {os.path.relpath(file)}")
+    _say(
+        f"these and the keys of S3 (buckets dvc, inbox and mlflow): source {file.relative_to(here) if file.is_relative_to(here) else file}"
+    )
 
 
 def _say(line: str) -> None:

@@ -40,7 +40,7 @@ def plan(home: Path, ports: Mapping[str, int]) -> Plan:
     found = running(home)
     port = {**PORTS, **ports, **{name: its[0] for name, (_, its) in found.items() if its}}
     remarks = []
-    s3 = S3(home, port["s3"], ("mlflow", "dvc"))
+    s3 = S3(home, port["s3"], ("dvc", "inbox", "mlflow"))
     database = None
     if POSTGRES or "postgres" in found:
         database = Postgres(home, port["postgres"], ("mlflow", "prefect"))

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from evernorm.errors import MachineError
-from infra.services import together
+from infra.services import plan, together
 from infra.services.ports import free_ports
 from infra.services.servers import POSTGRES, S3_PORTS
 from infra.services.service import Service, answer
@@ -164,7 +164,7 @@ def test_the_whole_set_comes_up_serves_and_goes_down(home):
         aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
     )
     assert b"kept" == storage.get_object(Bucket="mlflow", Key="artifacts/some/file.txt")["Body"].read()
-    assert {"dvc", "mlflow"} <= {each["Name"] for each in storage.list_buckets()["Buckets"]}
+    assert {"dvc", "inbox", "mlflow"} <= {each["Name"] for each in storage.list_buckets()["Buckets"]}
 
     status = services(home, "status")
     assert (0, len(found)) == (status.returncode, status.stdout.count(" is healthy: "))
@@ -186,3 +186,19 @@ def _words(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
+
+
+def test_a_machine_gets_what_it_has(tmp_path, monkeypatch):
+    """A worker of the pool gpu where there is a GPU; SQLite, said, where there is no PostgreSQL."""
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H100 (UUID: GPU-1)'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert ["cpu", "gpu", "writer"] == [each.name for each in plan.plan(tmp_path, {}).stages[-1]]
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 'No devices were found'\nexit 6\n")
+    monkeypatch.setattr(plan, "POSTGRES", None)
+    less = plan.plan(tmp_path, {})
+    assert ["cpu", "writer"] == [each.name for each in less.stages[-1]]
+    assert ["s3"] == [each.name for each in less.stages[0]]
+    assert ("PostgreSQL is not installed", "no GPU here") == tuple(
+        remark.split(" (")[0] for remark in less.remarks
+    )
