@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument(
         "--home", type=Path, default=HOME, help="logs, data, keys; .services of the repository"
     )
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     home = asked.home.resolve()
     try:
         ports = _ports(asked.ports)

@@ -115,7 +115,7 @@ def test_one_that_hangs_is_told(pages, tmp_path):
 
 
 def services(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "infra.services", *arguments, "--home", str(home)]
+    command = [sys.executable, "-m", "infra.services", "--home", str(home), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
