@@ -66,9 +66,8 @@ def _tell(home: Path, services: Plan) -> None:
     for name, value in variables.items():
         if not name.startswith("AWS_") or name == "AWS_ENDPOINT_URL":
             _say(f"export {name}={value}")
-    _say(
-        f"these and the keys of S3 (buckets dvc, inbox and mlflow): source {file.relative_to(here) if file.is_relative_to(here) else file}"
-    )
+    shown = file.relative_to(here) if file.is_relative_to(here) else file
+    _say(f"these and the keys of S3 (buckets dvc, inbox and mlflow): source {shown}")
 
 
 def _say(line: str) -> None:

@@ -75,6 +75,7 @@ def test_compose_services_are_checked_and_wait_for_what_they_need(compose):
     example = dict(line.split("=") for line in (INFRA / ".env.example").read_text().split() if "=" in line)
     assert asked == set(example)
     assert {""} == set(example.values())  # real ones are in no repository
+    assert "/infra/.env" in (ROOT / ".gitignore").read_text().split()
 
 
 def test_dockerfile_is_fault_free():
