@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.helpers.servers import free_ports
+from infra.services.ports import free_ports
 from tests.helpers.warm import python
 
 DASHBOARD = Path(__file__).parents[2] / "infra/grafana.json"
