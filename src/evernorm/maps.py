@@ -30,6 +30,13 @@ def anomaly_map(patches: Floats, grid: tuple[int, int], input_size: int, shape: 
     return smooth
 
 
+def resized(places: Floats, shape: tuple[int, int]) -> Floats:
+    """A map ``[h, w]`` at another size, bilinearly and not smoothed: float32 ``[H, W]``."""
+    rows, columns = (_bilinear(old, new) for old, new in zip(places.shape, shape, strict=True))
+    whole: Floats = (rows @ places @ columns.T).astype(np.float32)
+    return whole
+
+
 def highest(places: Floats, share: float) -> Floats:
     """The mean of the highest share of the places ``[n, P]``, of one at least: float32 ``[n]`` (CADA section 3.1)."""
     count = max(1, round(share * places.shape[1]))

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from evernorm.calibration.evidence import Evidence
-from evernorm.calibration.weibull import MIN_IMAGES, Calibration
+from evernorm.calibration.weibull import Calibration
 from evernorm.data.experience import Experience
-from evernorm.errors import FitError, StateError
+from evernorm.errors import StateError
 from evernorm.features.extract import collect
 from evernorm.maps import highest
 from evernorm.methods.ablation import Tables
 from evernorm.methods.discriminant import covariance
+from evernorm.methods.held_out import split
 from evernorm.methods.learner import NOTHING, ClassState, Eye, Learner, StateKind, Traits
 from evernorm.methods.lesson import Lesson
 from evernorm.methods.reconstruction.ablations import cada_tables
@@ -31,8 +32,6 @@ from evernorm.reconstruction.network import PREFIX, Reconstructor
 from evernorm.reconstruction.params import Continual, ReconstructionParams
 from evernorm.reconstruction.training import Material, Training
 from evernorm.types import Arrays, Floats, Image, Indices, Progress, Read
-
-_FEWEST = 2  # images that are trained on
 
 
 class ReconstructionLearner(Learner):
@@ -215,19 +214,8 @@ class ReconstructionLearner(Learner):
     # -- images ------------------------------------------------------------------------------------------
 
     def split(self, count: int) -> tuple[Indices, Indices]:
-        """Which of a class's images are trained on, and which only tell what scores mean.
-
-        Raises:
-            FitError: There are too few.
-        """
-        held_out = max(MIN_IMAGES, round(self.own.prompts.held_out * count))
-        if count - held_out < _FEWEST:
-            raise FitError(
-                f"{count} training images are too few: {held_out} tell what scores mean, and {_FEWEST} at least are "
-                "trained on; add normal images"
-            )
-        shuffled = np.random.default_rng([self.params.seed, count]).permutation(count)
-        return np.sort(shuffled[held_out:]), np.sort(shuffled[:held_out])
+        """See `held_out.split`."""
+        return split(count, self.own.prompts.held_out, self.params.seed)
 
     def _seen(self, images: Experience, chosen: Indices) -> Arrays:
         return self._see(lambda number: images.read(int(chosen[number])), len(chosen))

@@ -1,0 +1,1 @@
+"""Models of the library anomalib as a method: one model a class."""
