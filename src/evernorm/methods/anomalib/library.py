@@ -95,7 +95,7 @@ def settings_of(kind: Any, settings: dict[str, Any]) -> dict[str, Any]:
             f"{_PLACE}.settings are no settings of {kind.__name__}; nothing was changed",
             list(dict.fromkeys(faults)),
         ) from error
-    return {name: getattr(read, name) for name in read.model_fields_set}
+    return {name: getattr(read, name) for name in settings}
 
 
 def _explained(name: str, detail: Any, known: list[str]) -> str:

@@ -88,10 +88,11 @@ class Model:
     def arrays(self) -> Arrays:
         """All it has learned, ``model.<name>``; what it has from the backbone is left out."""
         ours = self.backbone.weights()
-        state = {name: tensor.cpu().numpy() for name, tensor in self.module.state_dict().items()}
+        state, once = self.module.state_dict(), self._once()
+        arrays = {name: state[name].cpu().numpy() for name in dict.fromkeys(once.values())}
         return {
             f"{STORED}{name}": array
-            for name, array in state.items()
+            for name, array in arrays.items()
             if name not in self._shared or not _same(array, ours[self._shared[name]])
         }
 
@@ -108,6 +109,7 @@ class Model:
             for name in arrays
             if name.startswith(STORED)
         }
+        state |= {name: state[first] for name, first in self._once().items() if first in state}
         try:
             left = self.module.load_state_dict(state, strict=False)
         except RuntimeError as error:
@@ -139,6 +141,12 @@ class Model:
                 places.append(self._at_size(said.anomaly_map.float()).cpu().numpy())
         return Scored(np.concatenate(raw), np.concatenate(places))
 
+    def _once(self) -> dict[str, str]:
+        """The names of its tensors, each with the first name that the same tensor has: some have several."""
+        first: dict[int, str] = {}
+        state = self.module.state_dict(keep_vars=True)
+        return {name: first.setdefault(id(tensor), name) for name, tensor in state.items()}
+
     def _at_size(self, maps: Any) -> Any:
         from torch.nn.functional import interpolate
 
@@ -153,7 +161,7 @@ def inputs(images: Images) -> Any:
     """Resized images as anomalib takes them: float32 ``[n, 3, side, side]`` in [0, 1], not yet normalised."""
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1))).float() / 255
 
 
 def _arguments(kind: Any, backbone: TimmBackbone, features: FeatureParams) -> dict[str, Any]:
@@ -216,7 +224,7 @@ def _our_networks(
         if asked.partition(".")[0] != name.partition(".")[0]:
             raise WeightsError(
                 f"a model of anomalib asks for the weights of {asked}, evernorm has those of {name}; set "
-                f"features.backbone to {asked}, and features.weights to where they are: nothing is downloaded for it"
+                f"features.backbone to {asked.partition('.')[0]}, and features.weights to where they are: nothing is downloaded for it"
             )
         known, wanted = backbone.weights(), network.state_dict()
         same = {

@@ -82,24 +82,28 @@ def train(
             "enable_model_summary": False,
             "limit_val_batches": 0,
         }
-        trainer = Trainer(
-            callbacks=[callback],
-            plugins=[AnomalibCheckpointIO(extra_safe_globals=type(module).checkpoint_safe_globals())],
-            **arguments,
-        )
+        files = AnomalibCheckpointIO(extra_safe_globals=type(module).checkpoint_safe_globals())
+        trainer = Trainer(callbacks=[callback], plugins=[files], **arguments)
         going_on = stored if stored and stored.is_file() else None
+        if going_on is not None:
+            _check(files, going_on)
         try:
             trainer.fit(module, datamodule=_material(images, schedule), ckpt_path=going_on)
         except _FAILURES as error:
-            if going_on is not None:
-                raise StateError(
-                    f"{checkpoint} holds no state of this training ({error}); remove it to train from the beginning"
-                ) from error
             raise TrainingError(
                 f"anomalib's {model.name} cannot be trained with {len(images)} images, batches of {schedule.batch_size} and "
                 f"its settings: {error}"
             ) from error
     module.to(device)
+
+
+def _check(files: Any, stored: Path) -> None:
+    try:
+        files.load_checkpoint(stored)
+    except Exception as error:  # torch raises pickle.UnpicklingError for what weights_only refuses
+        raise StateError(
+            f"{stored.parent} holds no state of this training ({error}); remove it to train from the beginning"
+        ) from error
 
 
 def _after_epochs(seed: int, stored: Path | None, progress: Progress | None) -> "Callback":
