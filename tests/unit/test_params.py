@@ -77,7 +77,7 @@ def test_all_faults_are_listed_at_once_with_nearest_key_range_and_line(tmp_path)
         ("a: [", "is not YAML"),
         ("stream: {a: {after: b}}", "stream.a.after is 'b', no class of the stream"),
         ("knowledge: {rows: 3}", "unknown key knowledge; "),
-        ("method: telepathy", "method is 'telepathy': Input should be 'diffcont', 'finetune', 'joint'"),
+        ("method: telepathy", "method is 'telepathy': Input should be 'anomalib', 'diffcont', 'finetune'"),
         ("separate: {evaluate: {routing: best}}", "separate.evaluate.routing is 'best'"),
         ("stream: {a: {after: start}, b: {after: start}}", "a, b all come after start"),
         ("stream: {a: {after: b}, b: {after: a}}", "only 0 of 2 classes are reached from start"),
