@@ -194,7 +194,7 @@ def test_a_second_call_records_nothing_twice(compared, evernorm):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--methods", "ucad,ucda"), ["--methods ucda: the methods are diffcont, finetune"]),
+        (("--methods", "ucad,ucda"), ["--methods ucda: the methods are anomalib, diffcont, finetune"]),
         (
             ("--methods", "ucad", "--settings", "ucad", "--settings", "mtrmb: seed=1"),
             [
