@@ -1,9 +1,9 @@
 """What a Prefect server does of its own accord for a workspace: it ends runs that fell silent, and tells people."""
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from evernorm.errors import ParamsError
+from flows.commands.watch import deployment_of
 from tasks.fleet.news import LEARNED, REFUSED, WORKSPACE
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Automations:
 
     def differences(self) -> list[str]:
         """In what the server differs, a line each."""
-        found = self._found
+        found = self._found()
         lines = [
             f"automation {name!r}: {'differs' if name in found else 'missing'}"
             for name, each in self.wanted.items()
@@ -66,7 +66,7 @@ class Automations:
 
     def bring(self) -> None:
         """Make, change and delete until nothing differs."""
-        found = self._found
+        found = self._found()
         for name in found.keys() - self.wanted.keys():
             self.client.delete_automation(found[name].id)
         for name, each in self.wanted.items():
@@ -74,9 +74,7 @@ class Automations:
                 self.client.create_automation(each)
             elif not _same(found[name], each):
                 self.client.update_automation(found[name].id, each)
-        del self._found
 
-    @cached_property
     def _found(self) -> "dict[str, Automation]":
         return {
             each.name: each
@@ -107,11 +105,13 @@ class Automations:
             body = "{{ event.payload.said }}"
         else:
             # However it was deployed: by `evernorm deploy` or by `evernorm watch`.
-            deployment = f"inbox-{workspace.identity[:8]}"
             heard = {
                 "expect": _FAILED,
                 "match": {"prefect.resource.id": "prefect.flow-run.*"},
-                "match_related": {"prefect.resource.name": deployment, "prefect.resource.role": "deployment"},
+                "match_related": {
+                    "prefect.resource.name": deployment_of(workspace),
+                    "prefect.resource.role": "deployment",
+                },
             }
             body = "{{ flow_run.state.message }}\n{{ flow_run|ui_url }}"
         trigger = EventTrigger.model_validate({**heard, "posture": "Reactive", "threshold": 1, "within": 0})

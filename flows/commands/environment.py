@@ -3,12 +3,16 @@
 import os
 from pathlib import Path
 
-_QUIET = {
+NO_TELEMETRY = {
     "DO_NOT_TRACK": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DVC_NO_ANALYTICS": "true",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+"""Of every dependency."""
+_QUIET = {
+    **NO_TELEMETRY,
     "GIT_TERMINAL_PROMPT": "0",  # nobody is there to be asked for a remote's password
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # the command tells a fault once, in one sentence
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",

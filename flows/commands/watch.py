@@ -74,7 +74,7 @@ def watch_on_schedule(root: Path, inbox: str | None, settings: list[str]) -> Non
         if watch.inbox != before.watch.inbox:
             check_reach(watch.inbox)
     say(f"looking into {watch.inbox} at {watch.cron} (cron) for {workspace.root}; Ctrl-C ends it")
-    runner = _runner(f"inbox-{workspace.identity[:8]}")
+    runner = _runner(deployment_of(workspace))
     parameters = {"root": str(workspace.root)}
     deployment = runner.add_flow(watch_inbox, name=runner.name, cron=watch.cron, parameters=parameters)
     try:
@@ -83,6 +83,11 @@ def watch_on_schedule(root: Path, inbox: str | None, settings: list[str]) -> Non
         # Not by the runner, which gives it up where it is stopped amid a run.
         with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
             client.pause_deployment(str(deployment))
+
+
+def deployment_of(workspace: "Workspace") -> str:
+    """What the deployment is called that looks into a workspace's inbox, here as in prefect.yaml."""
+    return f"inbox-{workspace.identity[:8]}"
 
 
 def check_cron(cron: str) -> None:

@@ -15,11 +15,10 @@ from urllib.request import ProxyHandler, Request, build_opener
 import psutil
 
 from evernorm.errors import MachineError
+from flows.commands.environment import NO_TELEMETRY
 
 _QUIET = {
-    "DO_NOT_TRACK": "true",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
+    **NO_TELEMETRY,
     # Five processes that wait for jobs of MLflow's own, which nothing here has.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }

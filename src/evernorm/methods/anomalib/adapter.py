@@ -9,7 +9,7 @@ from evernorm.alignment.encoding import of_patches
 from evernorm.calibration.evidence import Evidence
 from evernorm.errors import TrainingError
 from evernorm.features.extract import collect
-from evernorm.methods.anomalib.detector import AnomalibDetector
+from evernorm.methods.anomalib.detector import IMAGES, POOLED, AnomalibDetector
 from evernorm.methods.anomalib.model import Model
 from evernorm.methods.anomalib.params import AnomalibParams
 from evernorm.methods.anomalib.training import Schedule, train
@@ -21,7 +21,7 @@ from evernorm.methods.registry import learner
 from evernorm.params.groups import AlignmentKind
 from evernorm.types import Arrays, Floats, Image, Progress
 
-IMAGES, POOLED, ENCODED = "images", "pooled", "encoded"
+ENCODED = "encoded"
 TRIAL = "trial."
 """Begins the names of the arrays of the model that was learned without the held-out images, where another followed."""
 

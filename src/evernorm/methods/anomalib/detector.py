@@ -17,6 +17,9 @@ from evernorm.types import Arrays, Floats, Image, Indices
 if TYPE_CHECKING:
     from evernorm.methods.anomalib.adapter import Anomalib
 
+IMAGES, POOLED = "images", "pooled"
+"""What an image is seen as: resized, and what names its class."""
+
 
 class AnomalibDetector(Detector):
     """The pooled features name the class, whose model judges."""
@@ -58,8 +61,8 @@ class AnomalibDetector(Detector):
         """Name the class, ask its model."""
         place = given
         if place is None:
-            place = self.discriminants.nearest(np.asarray(seen.arrays["pooled"]))
-        images = np.asarray(seen.arrays["images"])
+            place = self.discriminants.nearest(np.asarray(seen.arrays[POOLED]))
+        images = np.asarray(seen.arrays[IMAGES])
         raw = np.empty(len(place), np.float32)
         places = np.empty((len(place), images.shape[1] * images.shape[2]), np.float32)
         for each in np.unique(place):
