@@ -1,7 +1,6 @@
 """What a training step of a method that reconstructs costs: milliseconds, images a second, peak memory of the device.
 
-On a GPU in mixed precision, as it is trained there, and beside it in float32. Images are noise, as no accuracy is meant: so
-weights may be random.
+In both precisions. Images are noise, as no accuracy is meant: so weights may be random.
 
     python benchmarks/steps.py --method revdist --set features.backbone=wide_resnet50_2 --set features.weights=random
 """
@@ -45,7 +44,7 @@ def main() -> None:
     print(
         f"  {trained / 1e6:.1f} M values are trained; an image takes {taken / 1e6:.2f} MB; {looking:.2f} s for the first look"
     )
-    for mixed in (True, False) if device.type == "cuda" else (False,):
+    for mixed in (True, False):
         milliseconds, peak = measured(network, learner, batch, options.steps, mixed)
         print(
             f"  {'bfloat16' if mixed else 'float32':8}  {milliseconds:8.1f} ms a step  {count / milliseconds * 1e3:8.0f} images/s"

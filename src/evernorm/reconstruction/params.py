@@ -20,6 +20,15 @@ class Continual(StrEnum):
     JOINT = "joint"  # it begins anew with the images of all classes: the papers' "unified", not continual
 
 
+class Precision(StrEnum):
+    """Of the passes of a training step; what is trained and what is stored is float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = (
+        "bfloat16"  # faster where there is arithmetic for it: a GPU, a processor with amx_bf16 or avx512_bf16
+    )
+
+
 class ReconstructionPrompts(Group):
     """The training. The values are CADA's (section 4.2), but for how long it takes and for UniAD's batches of 64."""
 
@@ -33,6 +42,7 @@ class ReconstructionPrompts(Group):
     batch_size: Annotated[int, Field(ge=4, le=1024, multiple_of=2)] = (
         16  # half of it kept images, where there are any
     )
+    precision: Precision = Precision.FLOAT32
     learning_rate: Rate = 2e-3
     weight_decay: Decay = 1e-5
     held_out: Annotated[float, Field(gt=0, le=0.5)] = (

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evernorm import checkpoint as checkpoints
+from evernorm.errors import MachineError
 from evernorm.reconstruction.network import Reconstructor
-from evernorm.reconstruction.params import ReconstructionPrompts
+from evernorm.reconstruction.params import Precision, ReconstructionPrompts
 from evernorm.repeatable import deterministic
 from evernorm.types import Arrays, Indices, Progress
 
@@ -41,12 +42,19 @@ class Material:
 
 
 class Training:
-    """The state between rounds: values, AdamW's moments, what normalisations counted, the losses so far."""
+    """The state between rounds: values, AdamW's moments, what normalisations counted, the losses so far.
+
+    Raises:
+        MachineError: Steps in bfloat16 are asked of a processor that has no arithmetic for it.
+    """
 
     def __init__(self, network: Reconstructor, material: Material, params: ReconstructionPrompts) -> None:
         import torch
 
         self.network, self.material, self.params = network, material, params
+        self.mixed = params.precision is Precision.BFLOAT16
+        if self.mixed and network.device.type == "cpu":
+            _check_processor()
         self.values = network.values()
         groups = network.rates(params.learning_rate)
         self.optimizer = torch.optim.AdamW(groups, weight_decay=params.weight_decay)
@@ -83,7 +91,7 @@ class Training:
             self.optimizer.zero_grad()
             with (
                 torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-                torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
+                torch.autocast(device.type, torch.bfloat16, enabled=self.mixed),
             ):
                 torch.manual_seed(int(self._rng(step).integers(2**31)))  # of what the loss draws
                 loss = self.network.loss(self._batch(int(step)), float(step) / self.material.steps)
@@ -118,3 +126,14 @@ class Training:
             for name, stored in checkpoints.named("counted", arrays, counted).items():
                 counted[name].copy_(torch.from_numpy(np.array(stored)))
             self.losses = list(history["loss"])
+
+
+def _check_processor() -> None:
+    import torch
+
+    able = torch.cpu.get_capabilities()
+    if able["architecture"] == "x86_64" and not (able["avx512_bf16"] or able["amx_bf16"]):
+        raise MachineError(
+            f"prompts.precision is bfloat16, for which this processor ({able['cpu_name']}) has no arithmetic: a step would "
+            "take many times as long as in float32; set it to float32, or train on a GPU"
+        )

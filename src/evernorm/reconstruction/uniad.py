@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, relu
 
+from evernorm.reconstruction.attention import Attention, Dropout
 from evernorm.reconstruction.blocks import Level
 from evernorm.reconstruction.network import Reconstructor
 from evernorm.reconstruction.params import UniAdSizes
@@ -32,12 +33,7 @@ class UniAdNetwork(Reconstructor):
             self.parts = nn.ModuleDict(
                 {
                     "inside": nn.Linear(channels, sizes.width),
-                    "encoder": nn.ModuleList(
-                        nn.TransformerEncoderLayer(
-                            sizes.width, sizes.heads, 4 * sizes.width, sizes.dropout, batch_first=True
-                        )
-                        for _ in range(sizes.layers)
-                    ),
+                    "encoder": nn.ModuleList(_EncoderLayer(sizes) for _ in range(sizes.layers)),
                     "decoder": nn.ModuleList(_DecoderLayer(places, sizes) for _ in range(sizes.layers)),
                     "outside": nn.Linear(sizes.width, channels),
                 }
@@ -46,7 +42,8 @@ class UniAdNetwork(Reconstructor):
                 "position", nn.Parameter(0.02 * torch.randn(1, places, sizes.width))
             )
         self.parts.to(device)
-        self.mask = neighbours(self.grid, sizes.neighbourhood).to(device)
+        hidden = neighbours(self.grid, sizes.neighbourhood)
+        self.mask = torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf).to(device)
 
     def loss(self, inputs: Mapping[str, Tensor], done: float) -> Tensor:
         """Mean squared error of the tokens that are given back from disturbed ones."""
@@ -76,12 +73,31 @@ class UniAdNetwork(Reconstructor):
         position = self.parts.get_parameter("position")
         state = parts["inside"](tokens)
         for layer in parts["encoder"]:  # type: ignore[attr-defined]
-            state = layer(state + position, src_mask=self.mask)
+            state = layer(state + position, self.mask)
         memory = state + position
         for layer in parts["decoder"]:  # type: ignore[attr-defined]
             state = layer(state + position, memory, self.mask)
         made: Tensor = parts["outside"](state)
         return made
+
+
+class _EncoderLayer(nn.Module):
+    """Values, names and result of `torch.nn.TransformerEncoderLayer`."""
+
+    def __init__(self, sizes: UniAdSizes) -> None:
+        super().__init__()
+        self.self_attn = Attention(sizes.width, sizes.heads, sizes.dropout)
+        self.linear1 = nn.Linear(sizes.width, 4 * sizes.width)
+        self.linear2 = nn.Linear(4 * sizes.width, sizes.width)
+        self.norm1, self.norm2 = nn.LayerNorm(sizes.width), nn.LayerNorm(sizes.width)
+        self.dropout = Dropout(sizes.dropout)
+
+    def forward(self, state: Tensor, mask: Tensor) -> Tensor:
+        """``[n, P, width]``, and -inf where it may not be looked at ``[P, P]``."""
+        state = self.norm1(state + self.dropout(self.self_attn(state, state, mask)))
+        forth = self.linear2(self.dropout(relu(self.linear1(state))))
+        last: Tensor = self.norm2(state + self.dropout(forth))
+        return last
 
 
 class _DecoderLayer(nn.Module):
@@ -90,24 +106,21 @@ class _DecoderLayer(nn.Module):
     def __init__(self, places: int, sizes: UniAdSizes) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.randn(1, places, sizes.width))
-        self.attention = nn.ModuleList(
-            nn.MultiheadAttention(sizes.width, sizes.heads, sizes.dropout, batch_first=True) for _ in range(2)
-        )
+        self.attention = nn.ModuleList(Attention(sizes.width, sizes.heads, sizes.dropout) for _ in range(2))
         self.forth = nn.Sequential(
             nn.Linear(sizes.width, 4 * sizes.width),
             nn.ReLU(),
-            nn.Dropout(sizes.dropout),
+            Dropout(sizes.dropout),
             nn.Linear(4 * sizes.width, sizes.width),
         )
         self.norms = nn.ModuleList(nn.LayerNorm(sizes.width) for _ in range(3))
-        self.dropout = nn.Dropout(sizes.dropout)
+        self.dropout = Dropout(sizes.dropout)
 
     def forward(self, before: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """``[n, P, width]`` each, and what may not be looked at ``[P, P]``."""
+        """``[n, P, width]`` each, and -inf where it may not be looked at ``[P, P]``."""
         state = self.query.expand(len(before), -1, -1)
         for attention, norm, source in zip(self.attention, self.norms, (memory, before), strict=False):
-            found, _ = attention(state, source, source, attn_mask=mask, need_weights=False)
-            state = norm(state + self.dropout(found))
+            state = norm(state + self.dropout(attention(state, source, mask)))
         last: Tensor = self.norms[2](state + self.dropout(self.forth(state)))
         return last
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evernorm.errors import FitError, ParamsError, StateError
+from evernorm.errors import FitError, MachineError, ParamsError, StateError
 from evernorm.maps import highest
 from evernorm.methods.lesson import Lesson
 from evernorm.methods.reconstruction.revdist import RevDist
@@ -223,6 +223,27 @@ def test_a_later_class_is_resumed_to_the_same_bits(first, tmp_path):
     assert whole.keys() == resumed.keys()
     for name, value in whole.items():
         np.testing.assert_array_equal(value, resumed[name], err_msg=name)
+
+
+def test_steps_in_bfloat16_learn_what_others_learn(first, monkeypatch):
+    """Other bits, nearly the same losses; what is stored is float32."""
+    able = {"architecture": "x86_64", "cpu_name": "a processor", "avx512_bf16": True, "amx_bf16": False}
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: able)
+    trained = built("revdist.prompts.precision=bfloat16").train(Lesson(Pictures(0)))
+    losses, expected = trained["history.loss"], first.trained["history.loss"]
+    np.testing.assert_allclose(losses, expected, rtol=0.02)
+    assert not np.array_equal(losses, expected)
+    assert {np.dtype(np.float32)} == {
+        trained[name].dtype for name in trained if name.startswith("network.") and "tracked" not in name
+    }
+
+
+def test_a_processor_without_bfloat16_is_told(monkeypatch):
+    """A fault of the machine, before the first step."""
+    able = {"architecture": "x86_64", "cpu_name": "an old one", "avx512_bf16": False, "amx_bf16": False}
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: able)
+    with pytest.raises(MachineError, match=r"this processor \(an old one\) has no arithmetic"):
+        built("revdist.prompts.precision=bfloat16").train(Lesson(Pictures(0)))
 
 
 def test_jointly_all_classes_before_are_needed(first):

@@ -45,7 +45,8 @@ def test_a_place_may_not_look_at_the_square_around_it():
 
 def test_the_decoder_does_not_look_at_a_place_for_what_is_there():
     """Its queries are its own: what is within the square around a place changes nothing there, all else does."""
-    layer, mask = network().parts["decoder"][0], neighbours((8, 8), 3)
+    made = network()
+    layer, mask = made.parts["decoder"][0], made.mask
     memory, before = torch.randn(2, 1, 64, 16).unbind()
     changed = memory.clone()
     changed[0, 27] += 3  # row 3, column 3

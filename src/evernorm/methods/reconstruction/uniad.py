@@ -1,5 +1,8 @@
 """UniAD: features given back by a transformer that may not look at them (You et al., NeurIPS 2022), as CADA trains it."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from evernorm.methods.reconstruction.levels import LevelsLearner
 from evernorm.methods.registry import learner
 from evernorm.reconstruction.network import Reconstructor
@@ -32,6 +35,10 @@ class UniAd(LevelsLearner):
 
     name = "uniad"
     group = UniAdParams
+    revisions: ClassVar[Mapping[str, int]] = {
+        **LevelsLearner.revisions,
+        "prompts": LevelsLearner.revisions["prompts"] + 1,
+    }
 
     @property
     def own(self) -> UniAdParams:
