@@ -57,7 +57,7 @@ FEWER = {
         "prompts.sizes.layers=1",
     ),
     "recontrast": ("prompts.iterations=6", "prompts.batch_size=4"),
-    "anomalib": ("prompts.model=Stfpm", "prompts.epochs=3"),
+    "anomalib": ("prompts.model=Stfpm", "prompts.epochs=3", "prompts.folds=2"),
 }
 
 

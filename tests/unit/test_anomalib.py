@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from evernorm.errors import MachineError, ParamsError, StateError, WeightsError
+from evernorm.errors import FitError, MachineError, ParamsError, StateError, WeightsError
 from evernorm.features.backbone import build_backbone
 from evernorm.methods.anomalib import library
 from evernorm.methods.anomalib.model import STORED, Model
@@ -16,6 +16,7 @@ PATCHCORE = (
     "anomalib.prompts.settings.coreset_sampling_ratio=0.2",
     "anomalib.prompts.settings.num_neighbors=1",
 )
+FOLDS = "anomalib.prompts.folds=8"
 RESNET = FeatureParams(backbone="resnet18", image_size=64, weights="random")
 
 
@@ -37,14 +38,14 @@ def resized(learner, images) -> np.ndarray:
 
 
 def test_patchcore_remembers_patches_that_the_backbone_sees(patchcore, textile, lessons):
-    """Every row of its memory is a patch of an image that was not held out, as evernorm's backbone gives it."""
+    """Every row of its memory is a patch of one of all the images, as evernorm's backbone gives it."""
     memory = textile.trained[f"{STORED}model.memory_bank"]
     images = list(lessons["textile"].experience.images())
     patches = patchcore.backbone.features(images).reshape(8, -1, 152)
-    assert (round(0.2 * 3 * 64), 152) == memory.shape
+    assert (round(0.2 * 8 * 64), 152) == memory.shape
     near = np.array([[np.abs(each - row).max(axis=1).min() for each in patches] for row in memory])
     np.testing.assert_allclose(0, near.min(axis=1), atol=1e-3)
-    assert 3 == len({*near.argmin(axis=1)})
+    assert 8 == len({*near.argmin(axis=1)})
 
 
 def test_its_score_is_the_farthest_patch(patchcore, textile, drawn):
@@ -67,36 +68,49 @@ def test_nothing_of_the_backbone_is_kept_twice(patchcore, textile):
         model.load({**textile.trained, f"{STORED}extra": np.zeros(1, np.float32)})
 
 
-def test_where_all_images_are_learned_those_held_out_still_calibrate(learner_for, textile, lessons):
-    """The scores are those of the model that did not know them; the bank keeps the one that does, alone."""
-    learner = learner_for("anomalib", *PATCHCORE, "anomalib.prompts.refit=true")
+def test_an_image_tells_what_scores_mean_by_a_model_that_did_not_know_it(learner_for, textile, lessons):
+    """With as many parts as images, each by PatchCore of the others: worked by hand. The bank keeps no more of them."""
+    learner = learner_for(
+        "anomalib", *PATCHCORE[1:], "anomalib.prompts.settings.coreset_sampling_ratio=1", FOLDS
+    )
     state = learner.learn(lessons["textile"])
-    np.testing.assert_array_equal(textile.evidence["scores"], state.evidence["scores"])
-    assert round(0.2 * 8 * 64) == len(state.trained[f"{STORED}model.memory_bank"])
+    features = learner.backbone.features(list(lessons["textile"].experience.images()))
+    expected = [
+        np.linalg.norm(each[:, None] - np.delete(features, number, axis=0).reshape(1, -1, 152), axis=2)
+        .min(axis=1)
+        .max()
+        for number, each in enumerate(features)
+    ]
+    np.testing.assert_allclose(expected, state.evidence["scores"][0], rtol=1e-3)
+    assert 8 == state.evidence["peaks"].size == textile.evidence["scores"].size
     (kept,) = learner.detector_of([state]).kept()
     assert all(name.startswith(STORED) for name in kept.trained)
     assert not learner.exchangeable
 
 
+def test_too_few_images_are_told(patchcore, lessons, monkeypatch):
+    """Before anything is learned."""
+    monkeypatch.setattr(patchcore, "_see", lambda _lesson: {"images": np.zeros((4, 64, 64, 3), np.uint8)})
+    with pytest.raises(FitError, match="textile has 4 training images; what scores mean takes 5 at least"):
+        patchcore.train(lessons["textile"])
+
+
 @pytest.fixture(scope="module")
 def reverse_distillation(learner_for):
-    """On a ResNet whose weights are drawn."""
+    """On a ResNet whose weights are drawn; by the number of epochs."""
     settings = (
+        "prompts.folds=2",
         "prompts.model=ReverseDistillation",
-        "prompts.epochs=6",
         "prompts.settings.anomaly_map_mode=multiply",
     )
-    return learner_for(
-        "anomalib",
-        *(f"anomalib.{each}" for each in settings),
-        "features.weights=random",
-        on=build_backbone(RESNET),
-    )
+    common = (*(f"anomalib.{each}" for each in settings), "features.weights=random")
+    backbone = build_backbone(RESNET)
+    return lambda epochs: learner_for("anomalib", *common, f"anomalib.prompts.epochs={epochs}", on=backbone)
 
 
 def test_a_model_with_gradients_learns_what_is_normal(reverse_distillation, lessons):
     """Reverse distillation gives back the cloth that it has seen better than before, and its encoder is not changed."""
-    learner, lesson = reverse_distillation, lessons["textile"]
+    learner, lesson = reverse_distillation(6), lessons["textile"]
     images = resized(learner, list(lesson.experience.images()))
     before = Model(learner.params, learner.backbone)
     trained = learner.train(lesson)
@@ -110,11 +124,12 @@ def test_what_is_drawn_elsewhere_changes_nothing_and_is_not_changed(reverse_dist
     """The same bytes again, the world's own randomness as it was, and nothing printed."""
     import torch
 
-    one = reverse_distillation.train(lessons["textile"])
+    learner = reverse_distillation(1)
+    one = learner.train(lessons["textile"])
     torch.manual_seed(5)
     random.seed(5)
     before = torch.random.get_rng_state(), random.getstate()
-    other = reverse_distillation.train(lessons["textile"])
+    other = learner.train(lessons["textile"])
     assert torch.equal(before[0], torch.random.get_rng_state())
     assert before[1] == random.getstate()
     assert {name: array.tobytes() for name, array in one.items()} == {
@@ -125,10 +140,10 @@ def test_what_is_drawn_elsewhere_changes_nothing_and_is_not_changed(reverse_dist
 
 def test_a_damaged_checkpoint_is_told(reverse_distillation, lessons, tmp_path):
     """With what to do."""
-    (tmp_path / "trial").mkdir()
-    (tmp_path / "trial/epoch.ckpt").write_bytes(b"none")
+    (tmp_path / "fold0").mkdir()
+    (tmp_path / "fold0/epoch.ckpt").write_bytes(b"none")
     with pytest.raises(StateError, match="holds no state of this training"):
-        reverse_distillation.train(lessons["textile"], checkpoint=tmp_path)
+        reverse_distillation(1).train(lessons["textile"], checkpoint=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,29 +1,30 @@
 """anomalib's models as a method: one model a class, routed as methods without keys are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from evernorm.alignment.encoding import of_patches
 from evernorm.calibration.evidence import Evidence
-from evernorm.errors import TrainingError
+from evernorm.calibration.weibull import MIN_IMAGES
+from evernorm.errors import FitError, TrainingError
 from evernorm.features.extract import collect
+from evernorm.files import below
 from evernorm.methods.anomalib.detector import IMAGES, POOLED, AnomalibDetector
 from evernorm.methods.anomalib.model import Model
 from evernorm.methods.anomalib.params import AnomalibParams
 from evernorm.methods.anomalib.training import Schedule, train
 from evernorm.methods.discriminant import covariance
-from evernorm.methods.held_out import split
 from evernorm.methods.learner import NOTHING, ClassState, Eye, Learner, Traits
 from evernorm.methods.lesson import Lesson
 from evernorm.methods.registry import learner
-from evernorm.params.groups import AlignmentKind
 from evernorm.types import Arrays, Floats, Image, Progress
 
 ENCODED = "encoded"
-TRIAL = "trial."
-"""Begins the names of the arrays of the model that was learned without the held-out images, where another followed."""
+JUDGED = "judged."
+"""Begins the names of what models that did not know an image say of it: `Evidence.arrays`."""
 
 
 @learner
@@ -34,16 +35,16 @@ class Anomalib(Learner):
     group = AnomalibParams
     traits = Traits(trained=True)
     packages = ("anomalib", "lightning")
+    revisions: ClassVar[Mapping[str, int]] = {
+        **Learner.revisions,
+        "prompts": Learner.revisions["prompts"] + 1,
+        "knowledge": Learner.revisions["knowledge"] + 1,
+    }
 
     @property
     def own(self) -> AnomalibParams:
         """The method's group of parameters."""
         return self.params.own(AnomalibParams)
-
-    @property
-    def exchangeable(self) -> bool:
-        """Of a model that never learned from the images that calibrate it, whose scores are measured by nothing else."""
-        return not self.own.prompts.refit and self.params.calibration.alignment is AlignmentKind.WEIBULL
 
     def check(self) -> None:
         """Refuse what anomalib cannot build: see `Model`."""
@@ -67,45 +68,48 @@ class Anomalib(Learner):
         checkpoint: Path | None = None,
         progress: Progress | None = None,
     ) -> Arrays:
-        """Train a model without the held-out images, and where `refit` says so, another with all.
+        """Train a model with the images but for a part, once for each part, which it then judges; and one with all.
 
         Memory: the resized images, side² · 3 bytes each, and what the model itself holds: PatchCore all patches.
+
+        Raises:
+            FitError: There are too few images.
+            TrainingError: Their scores are no numbers.
         """
-        own = self.own.prompts
+        own, seed = self.own.prompts, self.params.seed
         images = self._see(lesson)[IMAGES]
-        learned, _ = split(len(images), own.held_out, self.params.seed)
-        schedule = Schedule(own.epochs, own.batch_size, self.params.seed)
-        model = Model(self.params, self.backbone)
-        train(model, images[learned], schedule, checkpoint and checkpoint / "trial", progress)
-        if not own.refit:
-            return model.arrays()
-        trial = {f"{TRIAL}{name}": array for name, array in model.arrays().items()}
-        model = Model(self.params, self.backbone)
-        train(model, images, schedule, checkpoint and checkpoint / "whole", progress)
-        return {**trial, **model.arrays()}
+        if len(images) < MIN_IMAGES:
+            raise FitError(
+                f"{lesson.name} has {len(images)} training images; what scores mean takes {MIN_IMAGES} at least; add normal images"
+            )
+        schedule = Schedule(own.epochs, own.batch_size, seed)
+        folds = np.random.default_rng([seed, len(images)]).permutation(len(images)) % own.folds
+        judged = np.empty((4, len(images)), np.float32)
+        for number in range(folds.max() + 2):
+            model, apart = Model(self.params, self.backbone), folds == number  # nothing, at last
+            place = checkpoint and checkpoint / f"fold{number}"
+            train(model, images[~apart], schedule, place, _as_part(progress, number, folds.max() + 2))
+            if apart.any():
+                raw, places = model.scores(images[apart])
+                judged[:, apart] = raw, places.mean(axis=1), places.std(axis=1), places.max(axis=1)
+        if not np.isfinite(judged).all():
+            raise TrainingError(
+                f"the scores that anomalib's {own.model} gives to normal images of {lesson.name} are no "
+                "numbers; change anomalib.prompts.settings or epochs"
+            )
+        evidence = Evidence(judged[:1], None, *judged[1:, None])
+        return {**{f"{JUDGED}{name}": array for name, array in evidence.arrays().items()}, **model.arrays()}
 
     def remember(
         self, lesson: Lesson, trained: Arrays, before: Arrays = NOTHING, *, progress: Progress | None = None
     ) -> tuple[Arrays, Evidence]:
-        """What names the class, and how its held-out images score.
+        """What names the class, and how models that did not know its images score them.
 
-        Memory: the resized images, and a map of each that is held out, side² · 4 bytes.
-
-        Raises:
-            TrainingError: Their scores are no numbers.
+        Memory: the resized images.
         """
         seen = self._see(lesson, progress)
-        _, held_out = split(len(seen[IMAGES]), self.own.prompts.held_out, self.params.seed)
-        trial = {name.removeprefix(TRIAL): trained[name] for name in trained if name.startswith(TRIAL)}
-        raw, places = self.model_of(trial or trained).scores(seen[IMAGES][held_out])
-        if not (np.isfinite(raw).all() and np.isfinite(places).all()):
-            raise TrainingError(
-                f"the scores that anomalib's {self.own.prompts.model} gives to normal images of {lesson.name} are no "
-                "numbers; change anomalib.prompts.settings or epochs"
-            )
         entry = {"mean": seen[POOLED].mean(axis=0), "covariance": covariance(seen[POOLED])}
-        shown = {name: array[held_out] for name, array in seen.items()}
-        return entry, self.shown(Evidence.of_maps(raw, places), shown)
+        return entry, self.shown(Evidence.of(below(trained, JUDGED)), seen)
 
     def eye(self, trained: Arrays) -> Eye:
         """The resized image, which every class's model sees, and what names its class."""
@@ -131,3 +135,10 @@ class Anomalib(Learner):
     def _see(self, lesson: Lesson, progress: Progress | None = None) -> Arrays:
         images, size = lesson.experience, self.params.features.batch_size
         return collect(self.look, images.read, len(images), size, progress=progress)
+
+
+def _as_part(progress: Progress | None, number: int, parts: int) -> Progress | None:
+    """The progress of one of several trainings of the same length."""
+    if progress is None:
+        return None
+    return lambda done, of: progress(number * of + done, parts * of)

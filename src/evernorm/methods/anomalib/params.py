@@ -14,10 +14,9 @@ class AnomalibPrompts(Group):
     settings: dict[str, Any] = {}  # noqa: RUF012 (pydantic copies it) of its constructor; what is not named is at anomalib's default
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10  # of a model that does not say how many
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 32  # images a step, anomalib's default
-    held_out: Annotated[float, Field(gt=0, le=0.5)] = (
-        0.2  # share of the images that only tell what scores mean
+    folds: Annotated[int, Field(ge=2, le=1000)] = (
+        5  # parts of the images, each judged by a model that learned from the others
     )
-    refit: bool = False  # whether, once they have, the model is learned again, from all images
 
 
 class AnomalibParams(MethodParams):
