@@ -2,14 +2,21 @@
 
 import random
 import sys
+from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from evernorm.errors import FitError, MachineError, ParamsError, StateError, WeightsError
 from evernorm.features.backbone import build_backbone
 from evernorm.methods.anomalib import library
+from evernorm.methods.anomalib.adapter import Anomalib
 from evernorm.methods.anomalib.model import STORED, Model
+from evernorm.methods.anomalib.params import AnomalibParams
+from evernorm.methods.anomalib.training import Schedule, train
+from evernorm.params.file import override, parse_params
 from evernorm.params.groups import FeatureParams
 
 PATCHCORE = (
@@ -146,11 +153,91 @@ def test_a_damaged_checkpoint_is_told(reverse_distillation, lessons, tmp_path):
         reverse_distillation(1).train(lessons["textile"], checkpoint=tmp_path)
 
 
+@pytest.fixture(scope="module")
+def efficient_ad(tmp_path_factory, learner_for):
+    """EfficientAd whose teacher's weights are drawn, and whose other images are noise."""
+    import torch
+
+    library.library()  # with the warnings of what it imports
+    from anomalib.models.image.efficient_ad.torch_model import SmallPatchDescriptionNetwork
+
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "efficientad_pretrained_weights").mkdir()
+    (folder / "images/noise").mkdir(parents=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        teacher = SmallPatchDescriptionNetwork(8).state_dict()
+    torch.save(teacher, folder / "efficientad_pretrained_weights/pretrained_teacher_small.pth")
+    noise = np.random.default_rng(0).integers(0, 256, (4, 300, 300, 3), np.uint8)
+    for number, image in enumerate(noise):
+        Image.fromarray(image).save(folder / f"images/noise/{number}.png")
+    settings = (
+        "model=EfficientAd",
+        f"weights={folder}",
+        f"settings.imagenet_dir={folder / 'images'}",
+        "settings.teacher_out_channels=8",
+    )
+    backbone = build_backbone(FeatureParams(image_size=256))
+    return learner_for("anomalib", *(f"anomalib.prompts.{each}" for each in settings), on=backbone), teacher
+
+
+class KilledError(Exception):
+    """What ends a training early."""
+
+
+def test_a_model_learns_with_weights_and_images_of_its_own(efficient_ad, drawn, tmp_path):
+    """EfficientAd: its teacher is the one in the folder, its maps are scaled, and killed it goes on to the same bits."""
+    learner, teacher = efficient_ad
+    images, schedule = resized(learner, drawn("textile", 2)), Schedule(2, 32, 0)
+
+    def trained(checkpoint=None, progress=None) -> dict[str, np.ndarray]:
+        model = Model(learner.params, learner.backbone)
+        train(model, images, schedule, checkpoint, progress)
+        return model.arrays()
+
+    def kill(done: int, _of: int) -> None:
+        if done == 1:
+            raise KilledError
+
+    whole = trained()
+    for name, value in teacher.items():
+        np.testing.assert_array_equal(value, whole[f"{STORED}model.teacher.{name}"])
+    assert whole[f"{STORED}model.quantiles.qb_st"] > whole[f"{STORED}model.quantiles.qa_st"] != 0
+    with pytest.raises(KilledError):
+        trained(tmp_path, kill)
+    resumed = trained(tmp_path)
+    assert {name: array.tobytes() for name, array in whole.items()} == {
+        name: array.tobytes() for name, array in resumed.items()
+    }
+
+
+def test_results_depend_on_what_a_models_own_folders_hold(efficient_ad, tmp_path):
+    """Other weights of the teacher, or an image more, and the stages are made anew."""
+    params = efficient_ad[0].params
+    folder, elsewhere = Path(params.own(AnomalibParams).prompts.weights), tmp_path / "own"
+    copytree(folder, elsewhere)
+    moved = (
+        f"anomalib.prompts.weights={elsewhere}",
+        f"anomalib.prompts.settings.imagenet_dir={elsewhere / 'images'}",
+    )
+    same = parse_params(override(params.model_dump(mode="json"), moved))
+    assert Anomalib.sources(params) == Anomalib.sources(same)
+    (elsewhere / "images/noise/0.png").unlink()
+    fewer = Anomalib.sources(same)
+    (elsewhere / "efficientad_pretrained_weights/pretrained_teacher_small.pth").write_bytes(b"others")
+    assert 3 == len({Anomalib.sources(params), fewer, Anomalib.sources(same)})
+
+
 @pytest.mark.parametrize(
     ("settings", "kind", "said"),
     [
         (("model=Patchcor",), ParamsError, "did you mean Patchcore"),
-        (("model=EfficientAd",), WeightsError, "nothing is downloaded here"),
+        (
+            ("model=EfficientAd",),
+            WeightsError,
+            r"needs https\S+efficientad_pretrained_weights.zip, .* let anomalib.prompts.weights",
+        ),
+        (("model=Draem",), WeightsError, r"needs https\S+dtd\S+, which is not in datasets/dtd"),
         (("model=Ganomaly",), ParamsError, "no anomaly map"),
         (("model=WinClip",), ParamsError, "does not learn"),
         (("model=Csflow",), WeightsError, "torchvision's EfficientNet_B5"),

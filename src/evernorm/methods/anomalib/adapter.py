@@ -1,6 +1,7 @@
 """anomalib's models as a method: one model a class, routed as methods without keys are."""
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.weibull import MIN_IMAGES
 from evernorm.errors import FitError, TrainingError
 from evernorm.features.extract import collect
-from evernorm.files import below
+from evernorm.files import below, sha256_file
 from evernorm.methods.anomalib.detector import IMAGES, POOLED, AnomalibDetector
 from evernorm.methods.anomalib.model import Model
 from evernorm.methods.anomalib.params import AnomalibParams
@@ -20,6 +21,7 @@ from evernorm.methods.discriminant import covariance
 from evernorm.methods.learner import NOTHING, ClassState, Eye, Learner, Traits
 from evernorm.methods.lesson import Lesson
 from evernorm.methods.registry import learner
+from evernorm.params.groups import Params
 from evernorm.types import Arrays, Floats, Image, Progress
 
 ENCODED = "encoded"
@@ -45,6 +47,15 @@ class Anomalib(Learner):
     def own(self) -> AnomalibParams:
         """The method's group of parameters."""
         return self.params.own(AnomalibParams)
+
+    @classmethod
+    def sources(cls, params: Params) -> str:
+        """The backbone's, and what the folders hold that the model reads beside it."""
+        own = params.own(AnomalibParams).prompts
+        folders = [
+            Path(each) for each in (own.weights, *own.settings.values()) if each and isinstance(each, str)
+        ]
+        return " ".join([super().sources(params), *(_digest(each) for each in folders if each.is_dir())])
 
     def check(self) -> None:
         """Refuse what anomalib cannot build: see `Model`."""
@@ -142,3 +153,12 @@ def _as_part(progress: Progress | None, number: int, parts: int) -> Progress | N
     if progress is None:
         return None
     return lambda done, of: progress(number * of + done, parts * of)
+
+
+def _digest(folder: Path) -> str:
+    """Tells one folder from another: by the contents of the files that hold tensors, by names and sizes of all (images)."""
+    told = sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        what = sha256_file(path) if path.suffix in {".pth", ".pt", ".safetensors"} else path.stat().st_size
+        told.update(f"{path.relative_to(folder)} {what}\n".encode())
+    return told.hexdigest()

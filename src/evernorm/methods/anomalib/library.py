@@ -5,7 +5,10 @@ import inspect
 import sys
 import typing
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from evernorm.errors import MachineError, ParamsError, WeightsError
@@ -13,7 +16,6 @@ from evernorm.errors import MachineError, ParamsError, WeightsError
 OURS = ("backbone", "encoder_name", "pre_trained")
 """Arguments of constructors that say which frozen network is loaded: `features.backbone`, `features.weights`."""
 _PARTS = ("pre_processor", "post_processor", "evaluator", "visualizer")
-_FETCHING = ("download_and_extract", "urlretrieve")
 _UNFIT = {
     **dict.fromkeys(("Dfkde", "Ganomaly"), "gives no anomaly map"),
     **dict.fromkeys(("AnomalyVFM", "VlmAd", "WinClip"), "does not learn from the images of a class"),
@@ -47,7 +49,6 @@ def model_class(name: str) -> Any:
     Raises:
         MachineError: The library is not installed.
         ParamsError: There is no such model, or none that fits here.
-        WeightsError: It downloads what it learns with.
     """
     image = library().image
     if name not in image.__all__:
@@ -57,16 +58,61 @@ def model_class(name: str) -> Any:
             f"{_PLACE}.model is {name!r}; {hint}anomalib has {', '.join(sorted(image.__all__))}"
         )
     kind = getattr(image, name)
-    package = kind.__module__.rpartition(".")[0]
-    modules = [module for each, module in sys.modules.items() if each.startswith(package)]
-    if any(fetching in vars(module) for module in modules for fetching in _FETCHING):
-        raise WeightsError(
-            f"{_PLACE}.model is {name}, which learns with weights or images that anomalib would download, and nothing is "
-            "downloaded here; choose a model whose frozen network is timm's, such as Patchcore, Stfpm or Dinomaly"
-        )
     if name in _UNFIT:
         raise ParamsError(f"{_PLACE}.model is {name}, which {_UNFIT[name]}; choose another model")
     return kind
+
+
+@contextmanager
+def own_files(kind: Any, weights: str, *, needed: bool = True) -> Iterator[None]:
+    """Let a model find what it would download beside its frozen network; nothing is downloaded.
+
+    Args:
+        kind: The model.
+        weights: The folder in which it finds weights of its own; empty: there is none.
+        needed: Whether to refuse what is not there; a model that has learned needs it no more.
+
+    Raises:
+        WeightsError: Within: something is not there; says where it can be had and where it belongs.
+    """
+
+    def extract(root: Path, info: Any) -> None:
+        refuse(info.url, root)
+
+    def retrieve(url: str, filename: Path, **_options: Any) -> None:
+        refuse(url, filename)
+
+    def refuse(url: str, place: Path) -> None:
+        if needed:
+            raise WeightsError(
+                f"anomalib's {kind.__name__} needs {url}, which is not in {place}, and nothing is downloaded for it here: "
+                f"unpack it there, and let {_PLACE}.weights or its settings name the folder"
+            )
+
+    folder = Path(weights) if weights else Path(f"the folder that {_PLACE}.weights names")
+    ours = {
+        "download_and_extract": extract,
+        "urlretrieve": retrieve,
+        "get_pretrained_weights_dir": lambda: folder,
+    }
+    package = kind.__module__.rpartition(".")[0]
+    theirs = [
+        (module, name, vars(module)[name])
+        for each, module in [*sys.modules.items()]
+        if each.startswith(package)
+        for name in ours
+        if name in vars(module)
+    ]
+    for module, name, _ in theirs:
+        setattr(module, name, ours[name])
+    try:
+        with warnings.catch_warnings():
+            for said in (r"The transform `ToTensor\(\)` is deprecated", "'pin_memory' argument is set"):
+                warnings.filterwarnings("ignore", said)  # EfficientAd's
+            yield
+    finally:
+        for module, name, function in theirs:
+            setattr(module, name, function)
 
 
 def settings_of(kind: Any, settings: dict[str, Any]) -> dict[str, Any]:

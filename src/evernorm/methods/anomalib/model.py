@@ -15,7 +15,7 @@ import numpy.typing as npt
 from evernorm.errors import ParamsError, StateError, WeightsError
 from evernorm.features.backbone import TimmBackbone
 from evernorm.features.weights import RANDOM, load_weights
-from evernorm.methods.anomalib.library import model_class, settings_of
+from evernorm.methods.anomalib.library import model_class, own_files, settings_of
 from evernorm.methods.anomalib.params import AnomalibParams
 from evernorm.params.groups import FeatureParams, Params
 from evernorm.types import Arrays, Floats, Images
@@ -28,7 +28,18 @@ STORED = "model."
 
 _BUILDING = threading.RLock()  # timm.create_model is one for all threads
 _AT_ONCE = 8  # images
-_REFUSALS = (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+_READING = {"prepare_pretrained_model": (), "prepare_imagenette_data": ((256, 256),)}
+"""What a model reads when its training begins, by method and arguments: read at once, so that what is missing is told."""
+_REFUSALS = (
+    AssertionError,
+    AttributeError,
+    FileNotFoundError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 """What constructors of anomalib raise for settings that do not go together."""
 
 
@@ -55,7 +66,7 @@ class Model:
     Raises:
         MachineError: anomalib is not installed.
         ParamsError: There is no such model, or it cannot be built so; all faults of its settings at once.
-        WeightsError: It asks for weights that evernorm was not told of.
+        WeightsError: It asks for weights or images that evernorm was not told of.
     """
 
     def __init__(self, params: Params, backbone: TimmBackbone, *, stored: bool = False) -> None:
@@ -64,13 +75,20 @@ class Model:
         prompts = params.own(AnomalibParams).prompts
         kind = model_class(prompts.model)
         settings = settings_of(kind, prompts.settings)
-        self.name, self.backbone = prompts.model, backbone
+        self.name, self.backbone, self.own_weights = prompts.model, backbone, prompts.weights
         frozen: list[nn.Module] = []
         features = params.features
-        with torch.random.fork_rng(devices=[]), _our_networks(backbone, features, frozen, stored=stored):
+        with (
+            torch.random.fork_rng(devices=[]),
+            _our_networks(backbone, features, frozen, stored=stored),
+            own_files(kind, prompts.weights, needed=not stored),
+        ):
             torch.manual_seed(params.seed)
             try:
                 self.module = kind(**{**_arguments(kind, backbone, features), **settings})
+                for name, given in _READING.items() if not stored else ():
+                    if hasattr(kind, name):
+                        getattr(self.module, name)(*given)
             except _REFUSALS as error:
                 raise ParamsError(
                     f"anomalib's {self.name} cannot be built with features.backbone {backbone.architecture.name!r}, "

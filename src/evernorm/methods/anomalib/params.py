@@ -12,6 +12,7 @@ class AnomalibPrompts(Group):
 
     model: Annotated[str, Field(min_length=1)] = "Patchcore"  # a class of anomalib.models.image
     settings: dict[str, Any] = {}  # noqa: RUF012 (pydantic copies it) of its constructor; what is not named is at anomalib's default
+    weights: str = ""  # a folder of what the model would download for itself, as EfficientAd its teacher
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10  # of a model that does not say how many
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 32  # images a step, anomalib's default
     folds: Annotated[int, Field(ge=2, le=1000)] = (

@@ -1,5 +1,7 @@
 """A model of anomalib trained by Lightning, as anomalib trains it; nothing is written but what a killed run needs.
 
+EfficientAd differs: it takes an image a step, and a tenth of the images, which it does not learn from, to scale its maps by.
+
 Which images a step sees and what it draws depend on the seed and the epoch alone, so that a training goes on from an
 epoch as if it had not been killed.
 """
@@ -10,13 +12,14 @@ import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evernorm.errors import StateError, TrainingError
+from evernorm.methods.anomalib.library import own_files
 from evernorm.methods.anomalib.model import Model, inputs
 from evernorm.repeatable import deterministic
 from evernorm.types import Images, Progress
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningDataModule
 
 _STATE = "epoch.ckpt"
+_SCALING = 10  # one image of so many
 _FAILURES = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 """What models of anomalib raise for images and settings that do not go together."""
 
@@ -68,6 +72,9 @@ def train(
     from lightning.pytorch import Trainer
 
     module, device = model.module, model.backbone.device
+    schedule = replace(schedule, batch_size=getattr(module, "batch_size", schedule.batch_size))
+    scale = getattr(module, "map_norm_quantiles", None)
+    apart = np.arange(len(images)) % _SCALING == 0 if scale else np.zeros(len(images), np.bool_)
     stored = checkpoint and checkpoint / _STATE
     callback = _after_epochs(schedule.seed, stored, progress)
     with _quiet(), deterministic(), _own_randomness(schedule.seed):
@@ -88,13 +95,17 @@ def train(
         if going_on is not None:
             _check(files, going_on)
         try:
-            trainer.fit(module, datamodule=_material(images, schedule), ckpt_path=going_on)
+            with own_files(type(module), model.own_weights):
+                trainer.fit(module, datamodule=_material(images[~apart], schedule), ckpt_path=going_on)
+            module.to(device)
+            if scale:
+                module.eval()
+                module.model.quantiles.update(scale([_batch(images[apart])]))
         except _FAILURES as error:
             raise TrainingError(
                 f"anomalib's {model.name} cannot be trained with {len(images)} images, batches of {schedule.batch_size} and "
                 f"its settings: {error}"
             ) from error
-    module.to(device)
 
 
 def _check(files: Any, stored: Path) -> None:
@@ -113,6 +124,10 @@ def _after_epochs(seed: int, stored: Path | None, progress: Progress | None) -> 
     class AroundEpochs(Checkpoint):  # type: ignore[misc]  # the kind that Lightning calls when all else is done with an epoch
         def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
             _seed(seed, trainer.current_epoch)
+            if hasattr(
+                pl_module, "imagenet_iterator"
+            ):  # of the epochs before, a run that goes on knows nothing
+                pl_module.imagenet_iterator = iter(pl_module.imagenet_loader)
 
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
             figures = {name: float(figure) for name, figure in trainer.callback_metrics.items()}
@@ -135,7 +150,6 @@ def _after_epochs(seed: int, stored: Path | None, progress: Progress | None) -> 
 def _material(images: Images, schedule: Schedule) -> "LightningDataModule":
     """The images as anomalib's batches, in an order drawn anew each epoch."""
     import torch
-    from anomalib.data import ImageBatch
     from lightning.pytorch import LightningDataModule
     from torch.utils.data import DataLoader, Sampler
 
@@ -152,22 +166,29 @@ def _material(images: Images, schedule: Schedule) -> "LightningDataModule":
         def __len__(self) -> int:
             return len(images)
 
-    def batch(numbers: list[int]) -> ImageBatch:
-        shown = inputs(images[numbers])
-        normal = torch.zeros(len(numbers), *shown.shape[2:], dtype=torch.bool)
-        return ImageBatch(image=shown, gt_label=normal[:, 0, 0], gt_mask=normal)
-
     class Material(LightningDataModule):  # type: ignore[misc]
+        train_batch_size = schedule.batch_size
+
         def train_dataloader(self) -> "DataLoader[int]":
             return DataLoader(
                 range(len(images)),  # type: ignore[arg-type]
                 schedule.batch_size,
                 sampler=Shuffled(),
-                collate_fn=batch,
+                collate_fn=lambda numbers: _batch(images[numbers]),
                 generator=torch.Generator(),
             )
 
     return Material()
+
+
+def _batch(images: Images) -> Any:
+    """All of them normal."""
+    import torch
+    from anomalib.data import ImageBatch
+
+    shown = inputs(images)
+    normal = torch.zeros(len(images), *shown.shape[2:], dtype=torch.bool)
+    return ImageBatch(image=shown, gt_label=normal[:, 0, 0], gt_mask=normal)
 
 
 @contextmanager
