@@ -55,4 +55,5 @@ class Attention(nn.MultiheadAttention):
 
     def _heads(self, tokens: Tensor) -> Tensor:
         """``[n, heads, P, width / heads]``."""
-        return tokens.unflatten(2, (self.num_heads, self.head_dim)).transpose(1, 2)
+        images, places, _ = tokens.shape
+        return tokens.view(images, places, self.num_heads, self.head_dim).transpose(1, 2)
