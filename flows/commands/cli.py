@@ -361,7 +361,7 @@ def ablate(
         str | None,
         typer.Option(
             help="Default: all. ucad: 6 prompts, 7 rows, 8 feature level, training; mtrmb: 4 parts, 5 length; "
-            "diffcont: 3 epochs, 4 tail, replay."
+            "diffcont: 3 epochs, 4 tail, replay; revdist, recontrast, uniad: 3 regressor, 4 alignment, 5 statistics."
         ),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of the training, a,b,c.")] = "0",
