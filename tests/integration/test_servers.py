@@ -75,14 +75,14 @@ def test_a_class_dropped_into_the_inbox_becomes_champion_with_nobody_touching_an
     assert '"class": "cloth"' in evernorm("predict", image, "--workspace", workspace, "--json").stdout
 
 
-def test_an_outage_of_half_a_minute_is_waited_for(factory, evernorm, s3, mlflow_server, tmp_path):
+def test_an_outage_is_waited_for(factory, evernorm, s3, mlflow_server, tmp_path):
     """S3 away in mid-run, inbox, remote and MLflow's artifacts with it: the run ends as if nothing had been."""
     workspace, photos = factory
     evernorm("pack", photos / "metal", "s3://inbox/new")
     run = begun("watch", "--once", "--workspace", workspace, log=tmp_path / "log", interpreter=python())
     wait_for(lambda: (workspace / "bank/metal/prompts").exists() or run.poll() is not None, 200)
     s3.stop()
-    time.sleep(30)
+    time.sleep(10)  # benchmarks/outages.py waits longer
     s3.start()
     assert 0 == run.wait(300), (tmp_path / "log").read_text()
     assert "2" == champion(mlflow_server)

@@ -16,7 +16,7 @@ class AnomalibPrompts(Group):
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10  # of a model that does not say how many
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 32  # images a step, anomalib's default
     folds: Annotated[int, Field(ge=2, le=1000)] = (
-        5  # parts of the images, each judged by a model that learned from the others
+        3  # parts of the images, each judged by a model that learned from the others
     )
 
 
