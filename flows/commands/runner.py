@@ -34,6 +34,7 @@ def run_flow(run: "Callable[[], State[T]]") -> T:
         PipelineError: No Prefect server answers.
     """
     start_server()
+    reach_server()
     import dvc.repo  # noqa: F401  what every flow needs, while the server comes up
     import httpx
     import mlflow  # noqa: F401
@@ -53,6 +54,10 @@ def run_flow(run: "Callable[[], State[T]]") -> T:
     atexit.register(gc.freeze)  # to look through all that was imported once more at the end takes a second
     # It tells, as a warning, that the end of a flow is still on its way to the server.
     logging.getLogger("EventsWorker").setLevel(logging.ERROR)
+    # That it tries again Prefect's client says to those alone who look for errors in it.
+    client = logging.getLogger("prefect.client")
+    client.setLevel(logging.DEBUG)
+    client.addFilter(_tell_waiting)
     if url := server_url():
         wanted[PREFECT_API_URL] = url
     try:
@@ -62,11 +67,43 @@ def run_flow(run: "Callable[[], State[T]]") -> T:
     except (httpx.HTTPError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "Failed to reach API" not in str(error):
             raise
-        raise PipelineError(
-            "no Prefect server answers; check PREFECT_API_URL, or unset it to start one here"
-            if os.environ.get("PREFECT_API_URL")
-            else "the Prefect server that was started here does not answer; see what `prefect server start` says"
-        ) from error
+        raise PipelineError(_unanswered()) from error
+
+
+def reach_server() -> None:
+    """Wait until the Prefect server answers that is named in PREFECT_API_URL, if one is.
+
+    Raises:
+        PassingError: It does not.
+    """
+    if not os.environ.get("PREFECT_API_URL"):
+        return
+    import httpx
+    from prefect.client.orchestration import get_client
+
+    from tasks.faults import PassingError
+    from tasks.retries import waited
+
+    def ask() -> None:
+        with get_client(sync_client=True) as client:
+            if isinstance(error := client.api_healthcheck(), httpx.TransportError):
+                raise PassingError(_unanswered()) from error
+
+    waited(ask)
+
+
+def _tell_waiting(record: logging.LogRecord) -> bool:
+    from tasks.retries import tell_waiting
+
+    if "Another attempt will be made" in record.getMessage():
+        tell_waiting(_unanswered())
+    return True
+
+
+def _unanswered() -> str:
+    if os.environ.get("PREFECT_API_URL"):
+        return "no Prefect server answers; check PREFECT_API_URL, or unset it to start one here"
+    return "the Prefect server that was started here does not answer; see what `prefect server start` says"
 
 
 def table_console(*, markup: bool = True) -> Console:
