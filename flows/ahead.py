@@ -137,7 +137,6 @@ def _built(pool: str, repository: str, commit: str, names: Sequence[str]) -> lis
 
     By the client of the flow under way: a new one would not wait for a server that is away when it is first asked.
     """
-
     times = dict.fromkeys(names, 0)
 
     def begin(name: str) -> FlowRun:
