@@ -1,11 +1,13 @@
-"""Take away each server of a watch run in turn, at its start and amid it: for half a minute, and for good.
+"""Take away each server of a watch run in turn, when it begins and amid it: for half a minute, and for good.
 
 Prefect, MLflow, PostgreSQL (behind both), S3 (inbox, DVC remote, artifacts) and the Git remote run as processes of their
-own, with a worker that builds. Two drawn classes arrive in an inbox. An undisturbed run of `evernorm watch --once` says
-what must come of it and how long it takes. Then, server by server, each time in a new workspace: away when the run
-begins, and away from a random moment of it on, for so many seconds each; the run must end as the undisturbed one. At last
-it is taken away and not brought back until the run has given up: with status 1 and a sentence, no traceback, no version
-that is served without its commit; and the next run must end as the undisturbed one.
+own, with a worker that builds. A drawn class has arrived in the inbox. An undisturbed run of `evernorm watch --once` says
+what must come of it and how long it takes. Then, server by server, twice a new workspace:
+
+- away for good when the run begins: it must end with status 1 and a sentence, no traceback, and nothing changed; then a
+  run amid which the server is away for so many seconds, from a random moment on, must end as the undisturbed one;
+- away for good from a random moment of the run on: the same, but for what had been done by then; then a run that begins
+  while the server is away for so many seconds must go on from there, and end as the undisturbed one.
 
     python benchmarks/outages.py [--seconds 30] [--seed 0] [--servers prefect,mlflow,postgres,s3,git]
 """
@@ -30,14 +32,14 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.kill_watch import CLASSES, SETTINGS
+from benchmarks.kill_watch import SETTINGS
 from infra.services.ports import free_ports
 from infra.services.servers import S3, S3_PORTS, MLflow, Postgres, Prefect
 from infra.services.service import Service, client_environment, stop
 from infra.services.worker import Worker
 from tests.helpers.photos import draw_photos
 
-POOL = "cpu"
+CLASS, POOL = "cloth", "cpu"
 INBOX = "s3://inbox/new"
 PATIENCE = 900.0  # seconds until a run counts as one that never ends
 
@@ -93,7 +95,7 @@ class Run:
 
 
 class Factory:
-    """The servers, a worker, and the inbox with the classes."""
+    """The servers, a worker, and the inbox with a class."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -113,14 +115,13 @@ class Factory:
         self._offered = (prefect, mlflow, s3)
 
     def up(self) -> None:
-        """Start everything, and let the classes arrive."""
+        """Start everything, and let a class arrive."""
         for each in self.servers.values():
             each.start()
         os.environ.update(client_environment(self._offered), PREFECT_HOME=str(self.home / "prefect-home"))
         self.worker.start()
-        draw_photos(self.home / "photos", names=CLASSES)
-        for name in CLASSES:
-            _evernorm("pack", str(self.home / "photos" / name), INBOX)
+        draw_photos(self.home / "photos", names=(CLASS,))
+        _evernorm("pack", str(self.home / "photos" / CLASS), INBOX)
         _evernorm("deploy", "--workspace", str(self.workspace("deployed")))
 
     def down(self) -> None:
@@ -239,7 +240,7 @@ class Factory:
 
 
 def main() -> None:
-    """Print two lines a case, then how many went wrong."""
+    """Print a case's result, what it said that it waits for, and with what it gave up; then how many went wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--seed", type=int, default=0)
@@ -271,27 +272,24 @@ def _measure(factory: Factory, servers: list[str], seconds: float, chance: rando
     )
     cases = wrong = 0
     for server in servers:
-        moments = {"at the start": 0.0, "amid the run": chance.uniform(0.15, 0.85) * whole}
-        for when, moment in moments.items():
-            workspace = factory.workspace(f"{server}-{when.split()[-1]}")
+        for first in ("at the start", "amid the run"):
+            workspace = factory.workspace(f"{server}-{first.split()[-1]}")
+            before = factory.state(workspace)
+            moment = 0.0 if first == "at the start" else chance.uniform(0.15, 0.7) * whole
+            done = factory.watch(workspace, server, moment, None)
+            gave_up = _given_up(done, before, factory.state(workspace), begun=bool(moment))
+            _tell(f"{server} away for good {first}, after {moment:.0f} s", done, gave_up)
+            print(f"    {done.sentence}", flush=True)
+            moment = 0.0 if moment else chance.uniform(0.15, 0.7) * whole
             done = factory.watch(workspace, server, moment, seconds)
             faults = _differences(done, factory.state(workspace), expected)
-            _tell(f"{server} {when}, after {moment:.0f} s, away {done.away:.0f} s", done, faults)
-            print(f"          {done.waited_for}", flush=True)
-            cases, wrong = cases + 1, wrong + bool(faults)
-        for when, moment in {"at the start": 0.0, "amid the run": chance.uniform(0.15, 0.6) * whole}.items():
-            workspace = factory.workspace(f"{server}-good-{when.split()[-1]}")
-            before = factory.state(workspace)
-            done = factory.watch(workspace, server, moment, None)
-            found = factory.state(workspace)
-            faults = _given_up(done, before, found, started=bool(moment))
-            _tell(f"{server} {when}, after {moment:.0f} s, for good", done, faults)
-            print(f"          {done.waited_for}\n          {done.sentence}", flush=True)
-            again = factory.watch(workspace)
-            later = _differences(again, factory.state(workspace), expected)
-            _tell("          the next run", again, later)
-            cases, wrong = cases + 1, wrong + bool(faults or later)
-    print(f"{cases} cases of {seconds:.0f} s and for good: {wrong} went wrong")
+            _tell(
+                f"{server} then away after {moment:.0f} s of the next run, for {done.away:.0f} s",
+                done,
+                faults,
+            )
+            cases, wrong = cases + 2, wrong + bool(gave_up) + bool(faults)
+    print(f"{cases} cases: {wrong} went wrong")
     return wrong
 
 
@@ -302,12 +300,12 @@ def _differences(done: Run, found: dict[str, Any], expected: dict[str, Any]) -> 
     return [f"{key}: {value}" for key, value in found.items() if value != expected[key]]
 
 
-def _given_up(done: Run, before: dict[str, Any], found: dict[str, Any], *, started: bool) -> list[str]:
+def _given_up(done: Run, before: dict[str, Any], found: dict[str, Any], *, begun: bool) -> list[str]:
     """What is wrong with how a run gave up; one that had not begun must have changed nothing."""
     faults = [] if done.status == 1 else [f"status {done.status}: {done.said[-600:]}"]
     faults += ["a traceback"] if "Traceback" in done.said else []
     faults += [] if done.sentence else ["no sentence"]
-    if not started:
+    if not begun:
         faults += [f"{key}: {value}" for key, value in found.items() if value != before[key]]
     if len(found["champions"]) > len([each for each in found["commits"] if "version" in each]):
         faults.append(f"champions {found['champions']} of commits {found['commits']}")
@@ -321,7 +319,7 @@ def _evernorm(*arguments: str) -> None:
 
 
 def _tell(case: str, done: Run, faults: list[str]) -> None:
-    print(f"{case}: {done.seconds:.0f} s, {'; '.join(faults) or 'ok'}", flush=True)
+    print(f"{case}: {done.seconds:.0f} s, {'; '.join(faults) or 'ok'}\n    {done.waited_for}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What is waited for: an outage of a minute, of whatever server."""
 
 import math
-import time
 from collections.abc import Callable
+from time import monotonic, sleep
 from typing import Any, Final, TypeVar
 
 from prefect.cache_policies import NO_CACHE
@@ -45,13 +45,13 @@ def waited(call: Callable[[], T]) -> T:
             return call()
         except PassingError as error:
             tell_waiting(error.message)
-            time.sleep(delay)
+            sleep(delay)
     return call()
 
 
 def tell_waiting(why: str) -> None:
     """Say that nothing hangs, and what is waited for; the same once an outage."""
-    now = time.monotonic()
+    now = monotonic()
     if now < _told.get(why, -math.inf) + sum(_DELAYS):
         return
     _told[why] = now

@@ -54,10 +54,7 @@ def run_flow(run: "Callable[[], State[T]]") -> T:
     atexit.register(gc.freeze)  # to look through all that was imported once more at the end takes a second
     # It tells, as a warning, that the end of a flow is still on its way to the server.
     logging.getLogger("EventsWorker").setLevel(logging.ERROR)
-    # That it tries again Prefect's client says to those alone who look for errors in it.
-    client = logging.getLogger("prefect.client")
-    client.setLevel(logging.DEBUG)
-    client.addFilter(_tell_waiting)
+    tell_outages()
     if url := server_url():
         wanted[PREFECT_API_URL] = url
     try:
@@ -90,6 +87,13 @@ def reach_server() -> None:
                 raise PassingError(_unanswered()) from error
 
     waited(ask)
+
+
+def tell_outages() -> None:
+    """From now on a person is told when Prefect's client tries again, which it says for debugging alone."""
+    client = logging.getLogger("prefect.client")
+    client.setLevel(logging.DEBUG)
+    client.addFilter(_tell_waiting)
 
 
 def _tell_waiting(record: logging.LogRecord) -> bool:

@@ -1,0 +1,178 @@
+"""A server that is away is waited for, in one way everywhere, and whoever started the run is told; no test here sleeps."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from flows.commands import runner
+from flows.commands.learn import follow_writers
+from infra.services.ports import free_ports
+from tasks import retries
+from tasks.faults import PassingError
+from tasks.fleet.checkout import FOLDER, checked_out
+from tasks.fleet.snapshot import REFS
+from tasks.workspace.workspace import Workspace
+from tests.helpers.workspaces import git
+
+ALL = [1, 2, 5, 10, 20, 30]
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    """The seconds that were to be waited; ``slept.then(number, do)`` does something in that pause."""
+
+    class Slept(list):
+        def then(self, number: int, do: Callable[[], object]) -> None:
+            self._what = (number, do)
+
+        def __call__(self, seconds: float) -> None:
+            self.append(seconds)
+            number, do = getattr(self, "_what", (None, None))
+            if len(self) == number:
+                do()
+
+    told = Slept()
+    monkeypatch.setattr(retries, "sleep", told)
+    monkeypatch.setattr(retries, "_told", {})
+    return told
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """A workspace, its Git remote with one commit more, and where that remote is while it is away."""
+    workspace = Workspace.open_or_create(tmp_path / "workspace")
+    origin, away = tmp_path / "origin.git", tmp_path / "away.git"
+    git(tmp_path, "init", "-q", "--bare", str(origin))
+    workspace.git("remote", "add", "origin", str(origin))
+    tree = workspace.git("rev-parse", "HEAD^{tree}")
+    theirs = workspace.git("commit-tree", tree, "-p", "HEAD", "-m", "Of another writer")
+    branch = workspace.git("branch", "--show-current")
+    workspace.git("push", "-q", "origin", f"{theirs}:refs/heads/{branch}", f"{theirs}:{REFS}/{theirs}")
+    origin.rename(away)
+    return workspace, origin, away, theirs
+
+
+def test_a_command_that_begins_while_the_git_remote_is_away_waits_for_it(shared, slept, capsys):
+    """And goes on with what it holds; a person is told once what for."""
+    workspace, origin, away, theirs = shared
+    slept.then(3, lambda: away.rename(origin))
+    follow_writers(workspace.root)
+    assert theirs == workspace.head
+    assert ALL[:3] == slept
+    said = capsys.readouterr().err
+    assert 1 == said.count("waiting for a minute at most: the Git remote origin does not answer")
+
+
+def test_where_it_does_not_come_back_nothing_has_changed(shared, slept):
+    """After as many tries as a task has; the next command does not find the workspace held."""
+    workspace, origin, away, theirs = shared
+    before = workspace.head
+    with pytest.raises(PassingError, match="the Git remote origin does not answer"):
+        follow_writers(workspace.root)
+    assert ALL == slept == retries.RETRIED["retry_delay_seconds"]
+    assert (before, "") == (workspace.head, workspace.git("status", "--porcelain"))
+    away.rename(origin)
+    follow_writers(workspace.root)
+    assert theirs == workspace.head
+
+
+def test_a_builder_waits_for_the_git_remote(shared, slept, tmp_path, monkeypatch):
+    """Rather than leave the class to the writer."""
+    _, origin, away, theirs = shared
+    monkeypatch.setenv(FOLDER, str(tmp_path / "checkouts"))
+    slept.then(2, lambda: away.rename(origin))
+    with checked_out(str(origin), theirs) as checkout:
+        assert theirs == checkout.head
+    assert ALL[:2] == slept
+
+
+def test_what_does_not_pass_is_not_waited_for(slept):
+    """Only a fault that may pass by itself is."""
+    with pytest.raises(ZeroDivisionError):
+        retries.waited(lambda: 1 // 0)
+    assert [] == slept
+
+
+def test_a_task_tells_what_it_waits_for(slept, capsys):
+    """Once an outage, however often it tries again; nothing of faults that it does not wait for."""
+    from prefect.states import Failed
+
+    for _ in range(2):
+        assert retries.is_passing(None, None, Failed(data=PassingError("S3 is out of reach")))
+    assert not retries.is_passing(None, None, Failed(data=ValueError("no number")))
+    assert "waiting for a minute at most: S3 is out of reach\n" == capsys.readouterr().err
+
+
+@contextmanager
+def answering(port: int, statuses: list[int]) -> Iterator[None]:
+    """A server that gives these answers one after another, the last one for ever."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
+            self.send_header("Retry-After", "0")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", port), Answer)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def named(monkeypatch):
+    """The port of a Prefect server that PREFECT_API_URL names."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    (port,) = free_ports()
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+        yield port
+
+
+def test_a_run_that_begins_while_the_prefect_server_is_away_waits_for_it(named, slept, capsys):
+    """Told once."""
+    with ExitStack() as stack:
+        slept.then(2, lambda: stack.enter_context(answering(named, [200])))
+        runner.reach_server()
+    assert ALL[:2] == slept
+    assert 1 == capsys.readouterr().err.count("waiting for a minute at most: no Prefect server answers")
+
+
+def test_a_prefect_server_that_is_away_for_good_is_told_of(named, slept, monkeypatch):
+    """Nobody waits where none is named, as the command starts its own then."""
+    with pytest.raises(PassingError, match="no Prefect server answers; check PREFECT_API_URL"):
+        runner.reach_server()
+    assert ALL == slept
+    monkeypatch.delenv("PREFECT_API_URL")
+    runner.reach_server()
+    assert ALL == slept
+
+
+def test_a_person_is_told_that_prefect_s_client_waits(named, slept, capsys):
+    """As it says so itself, in words that are its own: this fails where they change."""
+    from prefect.client.orchestration import get_client
+
+    log = logging.getLogger("prefect.client")
+    level = log.level
+    runner.tell_outages()
+    try:
+        with answering(named, [503, 200]), get_client(sync_client=True) as client:
+            assert client.api_healthcheck() is None
+    finally:
+        log.setLevel(level)
+        log.removeFilter(runner._tell_waiting)
+    assert "waiting for a minute at most: no Prefect server answers" in capsys.readouterr().err
