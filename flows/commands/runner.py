@@ -82,11 +82,11 @@ def reach_server() -> None:
     from tasks.retries import waited
 
     def ask() -> None:
-        with get_client(sync_client=True) as client:
-            if isinstance(error := client.api_healthcheck(), httpx.TransportError):
-                raise PassingError(_unanswered()) from error
+        if isinstance(error := client.api_healthcheck(), httpx.TransportError):
+            raise PassingError(_unanswered()) from error
 
-    waited(ask)
+    with get_client(sync_client=True) as client:
+        waited(ask)
 
 
 def tell_outages() -> None:
