@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _WIDE = 1000
+_RUN = "evernorm-run"  # name of the thread in which flows run
 
 
 def run_flow(run: "Callable[[], State[T]]") -> T:
@@ -54,12 +55,15 @@ def run_flow(run: "Callable[[], State[T]]") -> T:
     atexit.register(gc.freeze)  # to look through all that was imported once more at the end takes a second
     # It tells, as a warning, that the end of a flow is still on its way to the server.
     logging.getLogger("EventsWorker").setLevel(logging.ERROR)
+    logging.raiseExceptions = (
+        False  # of what a server that is away never hears, Prefect would speak on stderr
+    )
     tell_outages()
     if url := server_url():
         wanted[PREFECT_API_URL] = url
     try:
         # In a thread: in the main one DVC ignores Ctrl-C while a stage runs, and no handler would be called.
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1, _RUN) as pool:
             return pool.submit(quietly).result()
     except (httpx.HTTPError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "Failed to reach API" not in str(error):
@@ -90,7 +94,7 @@ def reach_server() -> None:
 
 
 def tell_outages() -> None:
-    """From now on a person is told when Prefect's client tries again, which it says for debugging alone."""
+    """From now on a person is told when the run waits for Prefect's server, which its client says for debugging alone."""
     client = logging.getLogger("prefect.client")
     client.setLevel(logging.DEBUG)
     client.addFilter(_tell_waiting)
@@ -99,7 +103,8 @@ def tell_outages() -> None:
 def _tell_waiting(record: logging.LogRecord) -> bool:
     from tasks.retries import tell_waiting
 
-    if "Another attempt will be made" in record.getMessage():
+    # Not for what Prefect does beside the run, for which nobody waits.
+    if (record.threadName or "").startswith(_RUN) and "Another attempt will be made" in record.getMessage():
         tell_waiting(_unanswered())
     return True
 

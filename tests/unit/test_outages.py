@@ -162,17 +162,22 @@ def test_a_prefect_server_that_is_away_for_good_is_told_of(named, slept, monkeyp
     assert ALL[:1] == slept
 
 
-def test_a_person_is_told_that_prefect_s_client_waits(named, slept, capsys):
-    """As it says so itself, in words that are its own: this fails where they change."""
+def test_a_person_is_told_that_prefect_s_client_waits(named, slept, capsys, monkeypatch):
+    """Where the run waits, not where Prefect does beside it; in words that are Prefect's own: this fails where they change."""
     from prefect.client.orchestration import get_client
 
     log = logging.getLogger("prefect.client")
     level = log.level
     runner.tell_outages()
+    said = []
     try:
-        with answering(named, [503, 200]), get_client(sync_client=True) as client:
-            assert client.api_healthcheck() is None
+        for name in ("beside", runner._RUN):
+            monkeypatch.setattr(threading.current_thread(), "name", name)
+            with answering(named, [503, 200]), get_client(sync_client=True) as client:
+                assert client.api_healthcheck() is None
+            said.append(capsys.readouterr().err)
     finally:
         log.setLevel(level)
         log.removeFilter(runner._tell_waiting)
-    assert "waiting for a minute at most: no Prefect server answers" in capsys.readouterr().err
+    assert "" == said[0]
+    assert "waiting for a minute at most: no Prefect server answers" in said[1]
