@@ -9,7 +9,7 @@ what must come of it and how long it takes. Then, server by server, twice a new 
 - away for good from a random moment of the run on: the same, but for what had been done by then; then a run that begins
   while the server is away for so many seconds must go on from there, and end as the undisturbed one.
 
-    python benchmarks/outages.py [--seconds 30] [--seed 0] [--servers prefect,mlflow,postgres,s3,git]
+    python benchmarks/outages.py [--seconds 30] [--seed 0] [--servers git,prefect,postgres,s3,mlflow]
 """
 
 import argparse
@@ -244,7 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--servers", default="prefect,mlflow,postgres,s3,git", help="which are taken away")
+    parser.add_argument("--servers", default="git,prefect,postgres,s3,mlflow", help="which are taken away")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers are ended with it
     root = Path(tempfile.mkdtemp(prefix="outages-"))

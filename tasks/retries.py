@@ -56,4 +56,4 @@ def tell_waiting(why: str) -> None:
         return
     _told[why] = now
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"waiting for a minute at most: {why}", style="yellow")
+    console.print(f"waiting: {why}", style="yellow")

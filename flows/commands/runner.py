@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 
-from evernorm.errors import PipelineError
 from flows.commands.server import server_url, start_server
-from flows.commands.stopping import stop_on_signals
+from flows.commands.stopping import LostServerError, stop_on_signals
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -32,7 +31,8 @@ def run_flow(run: "Callable[[], State[T]]") -> T:
         Its result, refused or not.
 
     Raises:
-        PipelineError: No Prefect server answers.
+        LostServerError: The Prefect server answers no more.
+        PipelineError: None answered to begin with.
     """
     start_server()
     reach_server()
@@ -68,7 +68,7 @@ def run_flow(run: "Callable[[], State[T]]") -> T:
     except (httpx.HTTPError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "Failed to reach API" not in str(error):
             raise
-        raise PipelineError(_unanswered()) from error
+        raise LostServerError(_unanswered()) from error
 
 
 def reach_server() -> None:
@@ -111,7 +111,7 @@ def _tell_waiting(record: logging.LogRecord) -> bool:
 
 def _unanswered() -> str:
     if os.environ.get("PREFECT_API_URL"):
-        return "no Prefect server answers; check PREFECT_API_URL, or unset it to start one here"
+        return "no Prefect server answers, or it has lost its database; check PREFECT_API_URL, or unset it to start one here"
     return "the Prefect server that was started here does not answer; see what `prefect server start` says"
 
 

@@ -64,7 +64,7 @@ def test_a_command_that_begins_while_the_git_remote_is_away_waits_for_it(shared,
     assert theirs == workspace.head
     assert ALL[:3] == slept
     said = capsys.readouterr().err
-    assert 1 == said.count("waiting for a minute at most: the Git remote origin does not answer")
+    assert 1 == said.count("waiting: the Git remote origin does not answer")
 
 
 def test_where_it_does_not_come_back_nothing_has_changed(shared, slept):
@@ -104,7 +104,7 @@ def test_a_task_tells_what_it_waits_for(slept, capsys):
     for _ in range(2):
         assert retries.is_passing(None, None, Failed(data=PassingError("S3 is out of reach")))
     assert not retries.is_passing(None, None, Failed(data=ValueError("no number")))
-    assert "waiting for a minute at most: S3 is out of reach\n" == capsys.readouterr().err
+    assert "waiting: S3 is out of reach\n" == capsys.readouterr().err
 
 
 @contextmanager
@@ -149,13 +149,13 @@ def test_a_run_that_begins_while_the_prefect_server_is_away_waits_for_it(named, 
         slept.then(1, lambda: stack.enter_context(answering(named, [200])))
         runner.reach_server()
     assert ALL[:1] == slept
-    assert 1 == capsys.readouterr().err.count("waiting for a minute at most: no Prefect server answers")
+    assert 1 == capsys.readouterr().err.count("waiting: no Prefect server answers")
 
 
 def test_a_prefect_server_that_is_away_for_good_is_told_of(named, slept, monkeypatch):
     """Nobody asks where none is named, as the command starts its own then."""
     monkeypatch.setattr(retries, "_DELAYS", ALL[:1])  # httpx takes its time too
-    with pytest.raises(PassingError, match="no Prefect server answers; check PREFECT_API_URL"):
+    with pytest.raises(PassingError, match="no Prefect server answers"):
         runner.reach_server()
     monkeypatch.delenv("PREFECT_API_URL")
     runner.reach_server()
@@ -180,4 +180,4 @@ def test_a_person_is_told_that_prefect_s_client_waits(named, slept, capsys, monk
         log.setLevel(level)
         log.removeFilter(runner._tell_waiting)
     assert "" == said[0]
-    assert "waiting for a minute at most: no Prefect server answers" in said[1]
+    assert "waiting: no Prefect server answers" in said[1]
