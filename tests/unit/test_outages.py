@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from flows.commands import runner
+from flows.commands import cli, runner, stopping
 from flows.commands.learn import follow_writers
 from infra.services.ports import free_ports
 from tasks import retries
@@ -162,22 +162,50 @@ def test_a_prefect_server_that_is_away_for_good_is_told_of(named, slept, monkeyp
     assert ALL[:1] == slept
 
 
-def test_a_person_is_told_that_prefect_s_client_waits(named, slept, capsys, monkeypatch):
+@pytest.fixture
+def prefect_log(monkeypatch):
+    """The log of Prefect's client, and what is said of logs, are afterwards as they were."""
+    log = logging.getLogger("prefect.client")
+    level = log.level
+    monkeypatch.setattr(logging, "raiseExceptions", logging.raiseExceptions)
+    yield
+    log.setLevel(level)
+    log.removeFilter(runner._tell_waiting)
+
+
+def test_a_person_is_told_that_prefect_s_client_waits(named, slept, capsys, monkeypatch, prefect_log):
     """Where the run waits, not where Prefect does beside it; in words that are Prefect's own: this fails where they change."""
     from prefect.client.orchestration import get_client
 
-    log = logging.getLogger("prefect.client")
-    level = log.level
     runner.tell_outages()
     said = []
-    try:
-        for name in ("beside", runner._RUN):
-            monkeypatch.setattr(threading.current_thread(), "name", name)
-            with answering(named, [503, 200]), get_client(sync_client=True) as client:
-                assert client.api_healthcheck() is None
-            said.append(capsys.readouterr().err)
-    finally:
-        log.setLevel(level)
-        log.removeFilter(runner._tell_waiting)
+    for name in ("beside", runner._RUN):
+        monkeypatch.setattr(threading.current_thread(), "name", name)
+        with answering(named, [503, 200]), get_client(sync_client=True) as client:
+            assert client.api_healthcheck() is None
+        said.append(capsys.readouterr().err)
     assert "" == said[0]
     assert "waiting: no Prefect server answers" in said[1]
+
+
+def test_a_run_whose_prefect_server_is_lost_ends_at_once_with_a_sentence(
+    named, monkeypatch, capfd, prefect_log
+):
+    """Status 1, and Prefect is given no time to tell a server that is gone what it has not heard."""
+    import httpx
+
+    def lost() -> None:
+        raise httpx.ConnectError("All connection attempts failed")
+
+    ended: list[int] = []
+    monkeypatch.setattr(runner, "stop_on_signals", lambda: None)
+    monkeypatch.setattr(cli, "leave_on_signals", lambda: None)
+    monkeypatch.setattr(cli, "app", lambda: runner.run_flow(lost))
+    monkeypatch.setattr(stopping, "kill_children", lambda: None)
+    monkeypatch.setattr(stopping.os, "_exit", ended.append)
+    with answering(named, [200]):
+        cli.main()
+    assert [1] == ended
+    said = capfd.readouterr().err
+    assert said.startswith("evernorm: no Prefect server answers")
+    assert 1 == said.count("\n")
