@@ -98,8 +98,10 @@ def _build(workspace: Workspace, source: Workspace, names: Sequence[str]) -> Non
     waiting = _check_deployed(pool)
     repository, commit = hand_over(source, names)
     said.print(f"{counted(len(names), 'class', 'classes')} → workers of pool {pool}{waiting}")
-    runs = _built(pool, repository, commit, names)
-    take_down(source, commit)
+    try:
+        runs = _built(pool, repository, commit, names)
+    finally:
+        take_down(source, commit)
     for name, run in zip(names, runs, strict=True):
         state = run.state
         if state is not None and state.is_completed():

@@ -76,20 +76,28 @@ def reach_server() -> None:
 
     Raises:
         PassingError: It does not.
+        PipelineError: It refuses.
     """
     if not os.environ.get("PREFECT_API_URL"):
         return
     import httpx
     from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+    from evernorm.errors import PipelineError
     from tasks.faults import PassingError
     from tasks.retries import waited
 
     def ask() -> None:
-        if isinstance(error := client.api_healthcheck(), httpx.TransportError):
-            raise PassingError(_unanswered()) from error
+        try:
+            client.read_flows(
+                limit=1
+            )  # by the server's database, which its own word on its health does not ask
+        except httpx.HTTPError as error:
+            refused = isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500
+            raise (PipelineError if refused else PassingError)(_unanswered()) from error
 
-    with get_client(sync_client=True) as client:
+    with get_client(sync_client=True) as client, temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
         waited(ask)
 
 

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from evernorm.errors import PipelineError
 from flows.commands import cli, runner, stopping
 from flows.commands.learn import follow_writers
 from infra.services.ports import free_ports
@@ -113,10 +114,17 @@ def answering(port: int, statuses: list[int]) -> Iterator[None]:
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
+            known = "csrf" not in self.path
+            status = (statuses.pop(0) if len(statuses) > 1 else statuses[0]) if known else 404
+            self.send_response(status)
             self.send_header("Retry-After", "0")
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", "2")
             self.end_headers()
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.wfile.write(b"[]")
+
+        def do_POST(self) -> None:
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             pass
@@ -150,6 +158,21 @@ def test_a_run_that_begins_while_the_prefect_server_is_away_waits_for_it(named, 
         runner.reach_server()
     assert ALL[:1] == slept
     assert 1 == capsys.readouterr().err.count("waiting: no Prefect server answers")
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_prefect_server_that_has_lost_its_database_is_waited_for(named, slept, status):
+    """It answers, but not what it is asked."""
+    with answering(named, [status, status, 200]):
+        runner.reach_server()
+    assert ALL[:2] == slept
+
+
+def test_a_prefect_server_that_refuses_is_not_waited_for(named, slept):
+    """A key that is wrong stays so."""
+    with answering(named, [401]), pytest.raises(PipelineError, match="no Prefect server answers"):
+        runner.reach_server()
+    assert [] == slept
 
 
 def test_a_prefect_server_that_is_away_for_good_is_told_of(named, slept, monkeypatch):
