@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from evernorm.errors import PipelineError
+from flows import ahead
 from flows.commands import cli, runner, stopping
 from flows.commands.learn import follow_writers
 from infra.services.ports import free_ports
@@ -89,6 +90,22 @@ def test_a_builder_waits_for_the_git_remote(shared, slept, tmp_path, monkeypatch
     with checked_out(str(origin), theirs) as checkout:
         assert theirs == checkout.head
     assert ALL[:2] == slept
+
+
+def test_nothing_is_left_for_builders_where_the_prefect_server_is_lost(shared, slept, monkeypatch):
+    """What was handed over is taken down without it."""
+    workspace, origin, away, theirs = shared
+    away.rename(origin)
+
+    def lost(*_: object) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(ahead, "_check_deployed", lambda _: "")
+    monkeypatch.setattr(ahead, "hand_over", lambda *_: (str(origin), theirs))
+    monkeypatch.setattr(ahead, "_built", lost)
+    with pytest.raises(ConnectionError):
+        ahead._build(workspace, workspace, ["cloth"])
+    assert "" == git(origin, "for-each-ref", "refs/evernorm")
 
 
 def test_what_does_not_pass_is_not_waited_for(slept):
