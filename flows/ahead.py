@@ -1,13 +1,14 @@
 """Classes are built on the workers of a pool before they are learned here, where only what depends on others is left."""
 
-import asyncio
 import json
+import time
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import WorkerFilter
 from prefect.client.schemas.objects import FlowRun
-from prefect.deployments import arun_deployment
+from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from rich.console import Console
 
@@ -97,8 +98,10 @@ def _build(workspace: Workspace, source: Workspace, names: Sequence[str]) -> Non
     waiting = _check_deployed(pool)
     repository, commit = hand_over(source, names)
     said.print(f"{counted(len(names), 'class', 'classes')} → workers of pool {pool}{waiting}")
-    runs = asyncio.run(_built(pool, repository, commit, names))
-    take_down(source, commit)
+    try:
+        runs = _built(pool, repository, commit, names)
+    finally:
+        take_down(source, commit)
     for name, run in zip(names, runs, strict=True):
         state = run.state
         if state is not None and state.is_completed():
@@ -131,16 +134,26 @@ def _check_deployed(pool: str) -> str:
     return "" if up else f", of which none is up: waiting for `prefect worker start --pool {name}`"
 
 
-async def _built(pool: str, repository: str, commit: str, names: Sequence[str]) -> list[FlowRun]:
-    return await asyncio.gather(*(_run(pool, repository, commit, name) for name in names))
+def _built(pool: str, repository: str, commit: str, names: Sequence[str]) -> list[FlowRun]:
+    """The last run of each class, ended.
 
+    By the client of the flow under way: a new one would not wait for a server that is away when it is first asked.
+    """
+    times = dict.fromkeys(names, 0)
 
-async def _run(pool: str, repository: str, commit: str, name: str) -> FlowRun:
-    parameters = {"repository": repository, "commit": commit, "name": name}
-    for _ in range(_TIMES):
-        run: FlowRun = await arun_deployment(
-            f"build-class/{pool}", parameters=parameters, poll_interval=_POLL
-        )
-        if run.state is None or not run.state.is_crashed():
-            break
-    return run
+    def begin(name: str) -> FlowRun:
+        times[name] += 1
+        key = f"{commit} {name} {times[name]}"  # one run, also where its answer was lost and it was asked for again
+        parameters = {"repository": repository, "commit": commit, "name": name}
+        begun = run_deployment(f"build-class/{pool}", parameters=parameters, idempotency_key=key, timeout=0)
+        return cast(FlowRun, begun)
+
+    runs = {name: begin(name) for name in names}
+    with get_client(sync_client=True) as client:
+        while left := [name for name, run in runs.items() if run.state is None or not run.state.is_final()]:
+            time.sleep(_POLL)
+            for name in left:
+                runs[name] = run = client.read_flow_run(runs[name].id)
+                if run.state is not None and run.state.is_crashed() and times[name] < _TIMES:
+                    runs[name] = begin(name)
+    return [runs[name] for name in names]

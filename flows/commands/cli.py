@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from evernorm.errors import EvernormError, ParamsError
-from flows.commands.stopping import leave_on_signals
+from flows.commands.stopping import LostServerError, give_up, leave_on_signals
 from tasks.faults import of_the_machine
 
 app = typer.Typer(
@@ -58,6 +58,8 @@ def main() -> None:
     leave_on_signals()
     try:
         app()
+    except LostServerError as error:
+        give_up(error.message)
     except EvernormError as error:
         sys.exit(f"evernorm: {error}")
     except OSError as error:

@@ -21,6 +21,7 @@ _QUIET = {
     "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
     "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",  # a server's answer that has lost its database
     "EVERNORM_TELLS_ERRORS": "true",  # also those of a stage, which does not print them then
     "PYTHONWARNINGS": "ignore",  # a library's words to programmers, in stages and servers that are started
     "MLFLOW_LOGGING_LEVEL": "WARNING",

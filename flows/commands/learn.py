@@ -64,10 +64,11 @@ def follow_writers(root: Path) -> None:
 
     if (root / MARKER).is_file():
         from tasks.fleet.writers import follow
+        from tasks.retries import waited
 
         workspace = Workspace.open(root)
         with workspace.locked():
-            follow(workspace)
+            waited(lambda: follow(workspace))
 
 
 def take_in(

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do, alike: end a command with everything it has started, in one line."""
+"""How a command is ended with everything it has started, in one line: by Ctrl-C and SIGTERM, alike, or where its server is lost."""
 
 import os
 import signal
@@ -6,8 +6,14 @@ from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
+from evernorm.errors import PipelineError
+
 _SAID = b"\nevernorm: stopped; the same command goes on from the last finished stage\n"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)  # a person's, and that of systemd, Kubernetes and `kill`
+
+
+class LostServerError(PipelineError):
+    """The Prefect server was lost amid a run, and will not hear what is left to tell it."""
 
 
 def leave_on_signals() -> None:
@@ -38,6 +44,13 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     kill_children()
     os.write(2, _SAID)
     os._exit(128 + number)
+
+
+def give_up(sentence: str) -> NoReturn:
+    """End at once with a sentence and status 1; Prefect would first try to tell its server everything, for minutes."""
+    kill_children()
+    os.write(2, f"evernorm: {sentence}\n".encode())
+    os._exit(1)
 
 
 def kill_children() -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from evernorm.errors import ParamsError
 from flows.commands.environment import prepare
 from flows.commands.learn import follow_writers
-from flows.commands.runner import run_flow, say
+from flows.commands.runner import reach_server, run_flow, say
 from flows.commands.stopping import kill_children, leave
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def watch_on_schedule(root: Path, inbox: str | None, settings: list[str]) -> Non
             "PREFECT_API_URL, or look once with --once"
         )
     workspace, before = _prepared(root, inbox, settings)
+    reach_server()
     import httpx
     from prefect.client.orchestration import get_client
 

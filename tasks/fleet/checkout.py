@@ -15,7 +15,7 @@ from evernorm.errors import PipelineError
 from evernorm.files import write_json
 from tasks.faults import PassingError
 from tasks.fleet.snapshot import REFS
-from tasks.retries import RETRIED
+from tasks.retries import RETRIED, waited
 from tasks.stages import BUILT
 from tasks.workspace.workspace import MARKER, Workspace
 
@@ -57,12 +57,16 @@ def _at(root: Path, repository: str, commit: str) -> Workspace:
     if not (root / MARKER).is_file():
         write_json(root / MARKER, {"schema": 1, "id": uuid.uuid4().hex})
     with workspace.locked():  # mends what a killed build left
-        try:
-            workspace.git("fetch", "-q", "--depth", "1", repository, f"{REFS}/{commit}")
-        except PipelineError as error:
-            raise PassingError(f"the Git remote {repository} gives nothing: {error}") from error
+        waited(lambda: _fetch_commit(workspace, repository, commit))
         workspace.git("checkout", "-q", "--force", "--detach", commit)
     return workspace
+
+
+def _fetch_commit(workspace: Workspace, repository: str, commit: str) -> None:
+    try:
+        workspace.git("fetch", "-q", "--depth", "1", repository, f"{REFS}/{commit}")
+    except PipelineError as error:
+        raise PassingError(f"the Git remote {repository} gives nothing: {error}") from error
 
 
 @task(task_run_name="fetch {name}", **RETRIED)

@@ -11,7 +11,7 @@ from prefect import task
 
 from evernorm.errors import ParamsError, PipelineError
 from tasks.faults import PassingError
-from tasks.retries import RETRIED
+from tasks.retries import RETRIED, waited
 from tasks.workspace.workspace import Workspace
 
 REMOTE = "origin"
@@ -51,14 +51,16 @@ def hand_over(workspace: Workspace, names: Sequence[str]) -> tuple[str, str]:
     return repository, commit
 
 
-@task(task_run_name="take down what was handed over", **RETRIED)
 def take_down(workspace: Workspace, commit: str) -> None:
-    """Remove a commit from the Git remote that nobody builds any more.
+    """Remove a commit from the Git remote that nobody builds any more; no task, as the Prefect server may be lost.
 
     Raises:
         PassingError: The Git remote is out of reach.
     """
-    ref = f"{REFS}/{commit}"
+    waited(lambda: _remove(workspace, f"{REFS}/{commit}"))
+
+
+def _remove(workspace: Workspace, ref: str) -> None:
     try:
         if workspace.git("ls-remote", REMOTE, ref):
             workspace.git("push", "-q", REMOTE, "--delete", ref)

@@ -330,7 +330,8 @@ class Workspace:
                 env=env,
             )
         if done.returncode:
-            raise PipelineError(f"git {arguments[0]} failed in {self.root}: {done.stderr.strip()}")
+            said = " ".join(done.stderr.split())
+            raise PipelineError(f"git {arguments[0]} failed in {self.root}: {said}")
         return done.stdout.strip()
 
     @contextmanager
