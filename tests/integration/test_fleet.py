@@ -4,15 +4,17 @@ import json
 import shutil
 import subprocess
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tasks.fleet.snapshot import REFS
 from tasks.workspace.workspace import Workspace
 from tests.helpers.fleet import Worker, workers
 from tests.helpers.prefect_api import prefect
 from tests.helpers.warm import python
-from tests.helpers.workspaces import dvc, git, lock
+from tests.helpers.workspaces import dvc, git, kill_at, lock
 
 
 def builds(repository: Path) -> dict[str, list]:
@@ -102,9 +104,17 @@ def test_two_workers_build_at_once_what_one_machine_builds_in_turn(empty, learne
 
 
 def test_a_killed_build_is_begun_again(empty, learned, tmp_path):
-    """SIGKILL of the process in which a worker builds: its run is crashed, another takes its place, the end is the same."""
+    """SIGKILL of the process in which a worker builds: its run is crashed, another takes its place, the end is the same.
+
+    So is one of the writer before: what it had handed over is taken down by its next run.
+    """
     workspace, origin = empty
-    command = [python(), "-m", "flows.commands.cli", "learn", "--data", learned[1], "--workspace", workspace]
+    arguments = ("learn", "--data", learned[1], "--workspace", workspace)
+    kill_at("flows.ahead.arun_deployment", *arguments, "--order", "cloth")
+    (left,) = git(origin, "for-each-ref", "--format=%(refname)", REFS).splitlines()
+    theirs = f"{REFS}/theirs"  # of another writer, who is at work
+    git(origin, "update-ref", theirs, left)
+    command = [python(), "-m", "flows.commands.cli", *arguments]
     with workers(POOL, 1, tmp_path) as (worker,), (tmp_path / "said").open("wb") as said:
         learning = subprocess.Popen([*map(str, command), "--order", "cloth"], stdout=said, stderr=said)
         wait_for_work(worker, tmp_path)
@@ -112,6 +122,7 @@ def test_a_killed_build_is_begun_again(empty, learned, tmp_path):
         assert 0 == learning.wait(300), (tmp_path / "said").read_text()
     (runs,) = builds(origin).values()
     assert ["CRASHED", "COMPLETED"] == [run.state.type.value for run in runs]
+    assert [theirs] == git(origin, "for-each-ref", "--format=%(refname)", REFS).splitlines()
     assert "is built here" not in (tmp_path / "said").read_text()
     assert alone(learned[0]) == lock(workspace)
 
@@ -133,6 +144,31 @@ def test_a_worker_that_dies_with_its_build_is_replaced(empty, learned, tmp_path)
     assert ["CRASHED", "COMPLETED"] == [run.state.type.value for run in runs]
     assert "its machine has fallen silent" in runs[0].state.message
     assert alone(learned[0]) == lock(workspace)
+
+
+def test_a_build_that_never_began_counts_as_crashed(deployed):
+    """A worker that dies after it has taken a build and before its first heartbeat; the wait is made short here."""
+    from prefect.events.schemas.automations import AutomationCore
+    from prefect.states import Pending
+
+    with prefect() as client:
+        (automation,) = client.read_automations_by_name("evernorm: runs that never began")
+        run = client.create_flow_run_from_deployment(
+            client.read_deployment_by_name(f"build-class/{POOL}").id,
+            parameters={"repository": "nowhere", "commit": "none", "name": "cloth"},
+            state=Pending(),
+        )
+        mine = {"match": {"prefect.resource.id": f"prefect.flow-run.{run.id}"}, "within": timedelta(seconds=10)}
+        trigger = automation.trigger.model_copy(update=mine)
+        short = AutomationCore(name=f"{run.id}", trigger=trigger, actions=automation.actions)
+        made = client.create_automation(short)
+        client.set_flow_run_state(run.id, Pending(name="Submitting"))
+        deadline = time.monotonic() + 90
+        while not (state := client.read_flow_run(run.id).state).is_final():
+            assert time.monotonic() < deadline, state
+            time.sleep(0.5)
+        client.delete_automation(made)
+    assert ("CRASHED", "its machine took it and never began") == (state.type.value, state.message)
 
 
 def test_what_a_worker_cannot_build_is_built_here(empty, learned, evernorm, tmp_path):
