@@ -43,7 +43,10 @@ def build_ahead(workspace: Workspace, names: Sequence[str]) -> None:
         PassingError: A remote is out of reach.
         PipelineError: No such pool is deployed.
     """
-    if not workspace.params.fleet.builders or not names or not _can_be(workspace):
+    if not workspace.params.fleet.builders:
+        return
+    take_down(workspace)  # of a run that was killed
+    if not names or not _can_be(workspace):
         return
     current = {*up_to_date(workspace, names)}
     _build(workspace, workspace, [name for name in names if name not in current])
@@ -62,6 +65,7 @@ def build_arrivals(workspace: Workspace, manifests: Mapping[str, Manifest]) -> l
     Raises:
         ParamsError, PassingError, PipelineError: See `build_ahead`.
     """
+    take_down(workspace)  # of a run that was killed
     if len(manifests) < 2 or not _can_be(workspace):
         return []  # one is built when it is learned
     record_versions(workspace.params, workspace.paths)
@@ -96,12 +100,12 @@ def _build(workspace: Workspace, source: Workspace, names: Sequence[str]) -> Non
         return
     pool, said = workspace.params.fleet.builders, _console()
     waiting = _check_deployed(pool)
-    repository, commit = hand_over(source, names)
+    repository, commit = hand_over(workspace, source, names)
     said.print(f"{counted(len(names), 'class', 'classes')} → workers of pool {pool}{waiting}")
     try:
         runs = _built(pool, repository, commit, names)
     finally:
-        take_down(source, commit)
+        take_down(workspace)
     for name, run in zip(names, runs, strict=True):
         state = run.state
         if state is not None and state.is_completed():

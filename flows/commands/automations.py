@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tasks.workspace.workspace import Workspace
 
 _HEARTBEAT = 30  # seconds, as prefect.yaml asks of the runs
+_START = 300  # seconds from when a worker takes a run to its first heartbeat: a container's image may have to come first
+_TAKEN = {f"prefect.flow-run.{state}" for state in ("Pending", "Submitting", "InfrastructurePending")}
 _SUBJECTS = {
     "success": "evernorm: {{ event.resource.name }} is learned",
     "refusal": "evernorm: {{ event.resource.name }} is refused",
@@ -37,7 +39,7 @@ class Automations:
         self.client, self.workspace = client, workspace
         self.prefix = f"evernorm {workspace.identity[:8]}: "
         faults = []
-        self.wanted = {each.name: each for each in [_when_silent()]}
+        self.wanted = {each.name: each for each in _when_silent()}
         for what, block in workspace.params.watch.notify.model_dump().items():
             if not block:
                 continue
@@ -127,23 +129,33 @@ def _same(found: "Automation", wanted: "AutomationCore") -> bool:
     )
 
 
-def _when_silent() -> "AutomationCore":
-    """What takes a run for crashed whose machine is gone: no heartbeat for three of them (Prefect's zombie flows)."""
+def _when_silent() -> "list[AutomationCore]":
+    """What takes a run for crashed whose machine is gone: no heartbeat for three of them (Prefect's zombie flows), or none at all."""
     from prefect.client.schemas.objects import StateType
     from prefect.events.actions import ChangeFlowRunState
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-    trigger = EventTrigger.model_validate(
-        {
-            "after": {"prefect.flow-run.heartbeat"},
-            "expect": {"prefect.flow-run.*"},
-            "match": {"prefect.resource.id": "prefect.flow-run.*"},
-            "match_related": {"prefect.resource.id": "prefect.tag.evernorm", "prefect.resource.role": "tag"},
-            "for_each": {"prefect.resource.id"},
-            "posture": Posture.Proactive,
-            "threshold": 1,
-            "within": 3 * _HEARTBEAT,
-        }
-    )
-    crashed = ChangeFlowRunState(state=StateType.CRASHED, message="its machine has fallen silent")
-    return AutomationCore(name="evernorm: runs that fell silent", trigger=trigger, actions=[crashed])
+    def automation(name: str, after: set[str], seconds: int, message: str) -> AutomationCore:
+        trigger = EventTrigger.model_validate(
+            {
+                "after": after,
+                "expect": {"prefect.flow-run.*"},
+                "match": {"prefect.resource.id": "prefect.flow-run.*"},
+                "match_related": {
+                    "prefect.resource.id": "prefect.tag.evernorm",
+                    "prefect.resource.role": "tag",
+                },
+                "for_each": {"prefect.resource.id"},
+                "posture": Posture.Proactive,
+                "threshold": 1,
+                "within": seconds,
+            }
+        )
+        crashed = ChangeFlowRunState(state=StateType.CRASHED, message=message)
+        return AutomationCore(name=f"evernorm: {name}", trigger=trigger, actions=[crashed])
+
+    beating = {"prefect.flow-run.heartbeat"}
+    return [
+        automation("runs that fell silent", beating, 3 * _HEARTBEAT, "its machine has fallen silent"),
+        automation("runs that never began", _TAKEN, _START, "its machine took it and never began"),
+    ]

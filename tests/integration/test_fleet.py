@@ -4,15 +4,19 @@ import json
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tasks.fleet.snapshot import REFS
 from tasks.workspace.workspace import Workspace
 from tests.helpers.fleet import Worker, workers
 from tests.helpers.prefect_api import prefect
 from tests.helpers.warm import python
-from tests.helpers.workspaces import dvc, git, lock
+from tests.helpers.workspaces import dvc, git, kill_at, lock
 
 
 def builds(repository: Path) -> dict[str, list]:
@@ -44,6 +48,26 @@ def wait_for_work(worker: Worker, folder: Path) -> None:
 
 
 POOL = "builders"
+
+
+@contextmanager
+def hurried(name: str, seconds: float) -> Iterator[None]:
+    """Beside one of our automations, the same for runs of these builders, which waits less long."""
+    from prefect.events.schemas.automations import AutomationCore
+
+    with prefect() as client:
+        (automation,) = client.read_automations_by_name(name)
+        mine = client.read_deployment_by_name(f"build-class/{POOL}").id
+        related = {"prefect.resource.id": f"prefect.deployment.{mine}", "prefect.resource.role": "deployment"}
+        less = {"match_related": related, "within": timedelta(seconds=seconds)}
+        trigger = automation.trigger.model_copy(update=less)
+        made = client.create_automation(
+            AutomationCore(name=f"{name}, hurried", trigger=trigger, actions=automation.actions)
+        )
+        try:
+            yield
+        finally:
+            client.delete_automation(made)
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +126,17 @@ def test_two_workers_build_at_once_what_one_machine_builds_in_turn(empty, learne
 
 
 def test_a_killed_build_is_begun_again(empty, learned, tmp_path):
-    """SIGKILL of the process in which a worker builds: its run is crashed, another takes its place, the end is the same."""
+    """SIGKILL of the process in which a worker builds: its run is crashed, another takes its place, the end is the same.
+
+    So is one of the writer before: what it had handed over is taken down by its next run.
+    """
     workspace, origin = empty
-    command = [python(), "-m", "flows.commands.cli", "learn", "--data", learned[1], "--workspace", workspace]
+    arguments = ("learn", "--data", learned[1], "--workspace", workspace)
+    kill_at("flows.ahead.run_deployment", *arguments, "--order", "cloth")
+    (left,) = git(origin, "for-each-ref", "--format=%(refname)", REFS).splitlines()
+    theirs = f"{REFS}/theirs"  # of another writer, who is at work
+    git(origin, "update-ref", theirs, left)
+    command = [python(), "-m", "flows.commands.cli", *arguments]
     with workers(POOL, 1, tmp_path) as (worker,), (tmp_path / "said").open("wb") as said:
         learning = subprocess.Popen([*map(str, command), "--order", "cloth"], stdout=said, stderr=said)
         wait_for_work(worker, tmp_path)
@@ -112,6 +144,7 @@ def test_a_killed_build_is_begun_again(empty, learned, tmp_path):
         assert 0 == learning.wait(300), (tmp_path / "said").read_text()
     (runs,) = builds(origin).values()
     assert ["CRASHED", "COMPLETED"] == [run.state.type.value for run in runs]
+    assert [theirs] == git(origin, "for-each-ref", "--format=%(refname)", REFS).splitlines()
     assert "is built here" not in (tmp_path / "said").read_text()
     assert alone(learned[0]) == lock(workspace)
 
@@ -120,7 +153,8 @@ def test_a_worker_that_dies_with_its_build_is_replaced(empty, learned, tmp_path)
     """Nobody says so: the build misses its heartbeats, counts as crashed, and is begun again by another worker."""
     workspace, origin = empty
     command = [python(), "-m", "flows.commands.cli", "learn", "--data", learned[1], "--workspace", workspace]
-    with (tmp_path / "said").open("wb") as said:
+    # A beat is 30 s.
+    with (tmp_path / "said").open("wb") as said, hurried("evernorm: runs that fell silent", 40):
         with workers(POOL, 1, tmp_path) as (worker,):
             learning = subprocess.Popen([*map(str, command), "--order", "cloth"], stdout=said, stderr=said)
             wait_for_work(worker, tmp_path)
@@ -133,6 +167,24 @@ def test_a_worker_that_dies_with_its_build_is_replaced(empty, learned, tmp_path)
     assert ["CRASHED", "COMPLETED"] == [run.state.type.value for run in runs]
     assert "its machine has fallen silent" in runs[0].state.message
     assert alone(learned[0]) == lock(workspace)
+
+
+def test_a_build_that_never_began_counts_as_crashed(deployed):
+    """A worker that dies after it has taken a build and before its first heartbeat; the wait is made short here."""
+    from prefect.states import Pending
+
+    with prefect() as client, hurried("evernorm: runs that never began", 10):
+        run = client.create_flow_run_from_deployment(
+            client.read_deployment_by_name(f"build-class/{POOL}").id,
+            parameters={"repository": "nowhere", "commit": "none", "name": "cloth"},
+            state=Pending(),
+        )
+        client.set_flow_run_state(run.id, Pending(name="Submitting"))
+        deadline = time.monotonic() + 90
+        while not (state := client.read_flow_run(run.id).state).is_final():
+            assert time.monotonic() < deadline, state
+            time.sleep(0.5)
+    assert ("CRASHED", "its machine took it and never began") == (state.type.value, state.message)
 
 
 def test_what_a_worker_cannot_build_is_built_here(empty, learned, evernorm, tmp_path):

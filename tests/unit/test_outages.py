@@ -9,12 +9,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from evernorm.errors import PipelineError
+from evernorm.files import write_json
 from flows import ahead
 from flows.commands import cli, runner, stopping
 from flows.commands.learn import follow_writers
 from infra.services.ports import free_ports
 from tasks import retries
 from tasks.faults import PassingError
+from tasks.fleet import snapshot
 from tasks.fleet.checkout import FOLDER, checked_out
 from tasks.fleet.snapshot import REFS
 from tasks.workspace.workspace import Workspace
@@ -97,11 +99,15 @@ def test_nothing_is_left_for_builders_where_the_prefect_server_is_lost(shared, s
     workspace, origin, away, theirs = shared
     away.rename(origin)
 
+    def handed(*_: object) -> tuple[str, str]:
+        write_json(workspace.root / snapshot._NOTE, [theirs])
+        return str(origin), theirs
+
     def lost(*_: object) -> None:
         raise ConnectionError
 
     monkeypatch.setattr(ahead, "_check_deployed", lambda _: "")
-    monkeypatch.setattr(ahead, "hand_over", lambda *_: (str(origin), theirs))
+    monkeypatch.setattr(ahead, "hand_over", handed)
     monkeypatch.setattr(ahead, "_built", lost)
     with pytest.raises(ConnectionError):
         ahead._build(workspace, workspace, ["cloth"])
