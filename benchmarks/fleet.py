@@ -1,6 +1,5 @@
 """A fleet on one machine for benchmarks: servers, workers of the pool `cpu`, and workspaces with remotes."""
 
-import json
 import os
 import subprocess
 import sys
@@ -76,6 +75,18 @@ def workspace_in(place: Path, settings: Sequence[str]) -> Path:
     return workspace.root
 
 
+def inbox_in(root: Path, names: Sequence[str]) -> Path:
+    """An inbox with drawn classes, packed."""
+    from tests.helpers.photos import draw_photos
+
+    draw_photos(root / "photos", names=names)
+    inbox = root / "inbox"
+    inbox.mkdir()
+    for name in names:
+        run(*evernorm("pack", root / "photos" / name, inbox))
+    return inbox
+
+
 def evernorm(*arguments: object) -> list[str]:
     """The command ``evernorm …``."""
     return [sys.executable, "-m", "flows.commands.cli", *map(str, arguments)]
@@ -98,8 +109,3 @@ def made(workspace: Path) -> dict[str, Any]:
         "records": yaml.safe_load((workspace / "dvc.lock").read_text())["stages"],
         "bytes": {str(path.relative_to(workspace)): sha256_file(path) for path in files if path.is_file()},
     }
-
-
-def identity(workspace: Path) -> str:
-    """The workspace's id."""
-    return str(json.loads((workspace / ".evernorm/workspace.json").read_text())["id"])

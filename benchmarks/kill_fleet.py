@@ -27,10 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from fleet import BUILDS, OPEN_GATE, POOL, evernorm, identity, made, run, servers, workspace_in
+from fleet import BUILDS, OPEN_GATE, POOL, evernorm, inbox_in, made, run, servers, workspace_in
 
 from infra.services.worker import Worker
-from tests.helpers.photos import draw_photos
 
 CLASSES = ("cloth", "metal")
 SETTINGS = (
@@ -63,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     chance = random.Random(options.seed)
     root = Path(tempfile.mkdtemp(prefix="kill-fleet-"))
-    inbox = _inbox(root)
+    inbox = inbox_in(root, CLASSES)
     wrong, started = 0, time.monotonic()
     with servers(root) as worker:
         workers = [worker(f"{POOL}-{number}") for number in range(2)]
@@ -85,15 +84,6 @@ def main() -> None:
     if not (wrong and options.keep):
         shutil.rmtree(root)
     sys.exit(wrong > 0)
-
-
-def _inbox(root: Path) -> Path:
-    draw_photos(root / "photos", names=CLASSES)
-    inbox = root / "inbox"
-    inbox.mkdir()
-    for name in CLASSES:
-        run(*evernorm("pack", root / "photos" / name, inbox))
-    return inbox
 
 
 def _undisturbed(place: Path, inbox: Path, workers: list[Worker]) -> Undisturbed:
@@ -235,11 +225,13 @@ def _state(workspace: Path) -> dict[str, Any]:
 
     from tasks.tracking.ownership import Registry
     from tasks.tracking.promotions import standing
+    from tasks.workspace.workspace import Workspace
 
     origin, client = workspace.parent / "origin.git", MlflowClient()
     model = workspace.parent.name
     runs = client.search_runs([each.experiment_id for each in client.search_experiments()], max_results=5000)
-    mine = [each for each in runs if identity(workspace) in each.data.tags.get("evernorm.key", "")]
+    identity = Workspace.open(workspace).identity
+    mine = [each for each in runs if identity in each.data.tags.get("evernorm.key", "")]
     versions = client.search_model_versions(f"name = '{model}'")
     return {
         **made(workspace),

@@ -25,7 +25,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.helpers.photos import draw_photos
+from benchmarks.fleet import evernorm, inbox_in
 
 SETTINGS = (
     "features.image_size=64",
@@ -45,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     chance = random.Random(options.seed)
     root = Path(tempfile.mkdtemp())
-    inbox = _inbox(root)
+    inbox = inbox_in(root, CLASSES)
     started = time.monotonic()
     command = _command(_workspace(root / "undisturbed"), inbox)
     subprocess.run(command, check=True, capture_output=True)
@@ -77,17 +77,6 @@ def main() -> None:
     sys.exit(wrong > 0)
 
 
-def _inbox(root: Path) -> Path:
-    draw_photos(root / "photos", names=CLASSES)
-    inbox = root / "inbox"
-    inbox.mkdir()
-    for name in CLASSES:
-        subprocess.run(
-            [sys.executable, "-m", "flows.commands.cli", "pack", root / "photos" / name, inbox], check=True
-        )
-    return inbox
-
-
 def _workspace(path: Path) -> Path:
     """An empty workspace with a DVC remote beside it."""
     from tasks.workspace.workspace import Workspace
@@ -105,8 +94,7 @@ def _remote(workspace: Path) -> Path:
 
 def _command(workspace: Path, inbox: Path) -> list[str]:
     settings = [word for each in SETTINGS for word in ("--set", each)]
-    arguments = ["watch", "--once", "--workspace", str(workspace), "--inbox", str(inbox), *settings]
-    return [sys.executable, "-m", "flows.commands.cli", *arguments]
+    return evernorm("watch", "--once", "--workspace", workspace, "--inbox", inbox, *settings)
 
 
 def _kill(command: list[str], moment: float, workspace: Path) -> str:

@@ -32,6 +32,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.fleet import evernorm, run
 from benchmarks.kill_watch import SETTINGS
 from infra.services.ports import free_ports
 from infra.services.servers import S3, S3_PORTS, MLflow, Postgres, Prefect
@@ -123,8 +124,8 @@ class Factory:
         os.environ.update(client_environment(self._offered), PREFECT_HOME=str(self.home / "prefect-home"))
         self.worker.start()
         draw_photos(self.home / "photos", names=(CLASS,))
-        _evernorm("pack", str(self.home / "photos" / CLASS), INBOX)
-        _evernorm("deploy", "--workspace", str(self.workspace("deployed")))
+        run(*evernorm("pack", self.home / "photos" / CLASS, INBOX))
+        run(*evernorm("deploy", "--workspace", self.workspace("deployed")))
 
     def down(self) -> None:
         """End everything."""
@@ -161,14 +162,13 @@ class Factory:
             service.stop()
         began = time.monotonic()
         taken = began
-        command = [sys.executable, "-m", "flows.commands.cli", "watch", "--once"]
-        command += ["--workspace", str(workspace), "--inbox", INBOX]
+        command = evernorm("watch", "--once", "--workspace", workspace, "--inbox", INBOX)
         # Into files: a worker or a stage that lives on holds a pipe open.
         with (self.home / "said").open("w+") as said:
-            run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+            watch = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
             ended: list[float] = []
             watcher = threading.Thread(
-                target=lambda: (run.wait(), ended.append(time.monotonic())), daemon=True
+                target=lambda: (watch.wait(), ended.append(time.monotonic())), daemon=True
             )
             watcher.start()
             try:
@@ -179,18 +179,18 @@ class Factory:
                 if service:
                     watcher.join(PATIENCE if seconds is None else taken + seconds - time.monotonic())
                     if seconds is None:
-                        self._end(run, watcher)
+                        self._end(watch, watcher)
                     time.sleep(max(0.0, taken + (seconds or 0) - time.monotonic()))
                     service.start()
                 away = time.monotonic() - taken
                 watcher.join(PATIENCE)
             finally:
-                self._end(run, watcher)
+                self._end(watch, watcher)
             said.seek(0)
             text = said.read()
         self._supervise()
         took = ended[0] - began
-        return Run(run.returncode, text, took, away if service else 0.0, missed=took < moment)
+        return Run(watch.returncode, text, took, away if service else 0.0, missed=took < moment)
 
     def state(self, workspace: Path) -> dict[str, Any]:
         """What came of it."""
@@ -311,12 +311,6 @@ def _given_up(done: Run, before: dict[str, Any], found: dict[str, Any], *, begun
     if len(found["champions"]) > len([each for each in found["commits"] if "version" in each]):
         faults.append(f"champions {found['champions']} of commits {found['commits']}")
     return faults
-
-
-def _evernorm(*arguments: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "flows.commands.cli", *arguments], check=True, stdout=subprocess.DEVNULL
-    )
 
 
 def _tell(case: str, done: Run, faults: list[str]) -> None:
