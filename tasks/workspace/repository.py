@@ -14,6 +14,7 @@ from evernorm.errors import DataError, FitError, PipelineError
 from evernorm.files import read_json
 from evernorm.params.yaml12 import YAMLError, load
 from tasks.faults import PassingError, UnfitError, causes, of_a_server, of_the_machine, out_of_reach
+from tasks.workspace.dvc_yaml import quicken
 from tasks.workspace.paths import ERROR_FILE
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def _prepare() -> None:
         os.environ["PATH"] = os.pathsep.join([scripts, os.environ.get("PATH", "")])
     for package in ("dvc", "dvc_data", "dvc_objects"):  # their faults are told as evernorm's
         logging.getLogger(package).setLevel(logging.CRITICAL)
+    quicken()
 
 
 def _explained(error: Exception, root: Path, what: str) -> PipelineError:

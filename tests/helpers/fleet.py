@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 
 from infra.services import worker
+from tests.helpers.warm import python
 
 
 class Worker(worker.Worker):
@@ -15,6 +16,10 @@ class Worker(worker.Worker):
     def __init__(self, home: Path, pool: str, name: str, env: dict[str, str]) -> None:
         super().__init__(home, pool, name=name)
         self._env = env
+
+    def command(self) -> list[str]:
+        """Processes of its own for worker and flows (`-u`: not taken by the warm interpreter), not for their stages."""
+        return [python(), "-u", *super().command()[1:]]
 
     def environment(self) -> dict[str, str]:
         return {**super().environment(), **self._env}

@@ -2,7 +2,8 @@
 
 What is run with `python()` is forked from a warm interpreter (server.py) and sees that `python` as its
 `sys.executable`, so that the stages it starts through DVC are forked too. It has its own process group, streams and
-exit status; killed, the client takes it along. What must be a process from its very first instruction (signals of a
+exit status; killed, the client takes it along. A command with an environment of its own runs from cold, and what it
+starts is asked of the warm interpreter again. What must be a process from its very first instruction (signals of a
 terminal, the library alone, hash seeds) is run with `sys.executable`.
 """
 
@@ -28,7 +29,8 @@ def python() -> str:
 def warm_interpreter() -> Iterator[None]:
     """Keep an interpreter warm, with the environment as it is now."""
     global _python  # noqa: PLW0603
-    folder = Path(tempfile.mkdtemp(prefix="warm-"))  # short: the path of a socket has 108 characters at most
+    home = Path(tempfile.mkdtemp(prefix="warm-"))  # short: the path of a socket has 108 characters at most
+    folder = _environment(home)
     client = folder / "python"
     client.write_text(f"#!{sys.executable} -IS\n{(_HERE / 'client.py').read_text()}")
     command = folder / "evernorm"
@@ -50,4 +52,12 @@ def warm_interpreter() -> Iterator[None]:
     finally:
         _python = before
         server.communicate()
-        shutil.rmtree(folder)
+        shutil.rmtree(home)
+
+
+def _environment(home: Path) -> Path:
+    """A virtual environment with what this one has: where what is not taken runs, so that what it starts may be."""
+    (home / "bin").mkdir()
+    (home / "pyvenv.cfg").write_bytes(Path(sys.prefix, "pyvenv.cfg").read_bytes())
+    (home / "lib").symlink_to(Path(sys.prefix, "lib"))
+    return home / "bin"

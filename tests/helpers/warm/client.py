@@ -29,7 +29,7 @@ def main() -> None:
         sys.exit("the warm interpreter has ended")
     (status,) = struct.unpack("i", answer)
     if status < 0:  # not taken
-        os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+        os.execv(sys.executable, [__file__, *sys.argv[1:]])  # its sys.executable is this file
     if os.WIFSIGNALED(status):
         os.kill(os.getpid(), os.WTERMSIG(status))
     os._exit(os.waitstatus_to_exitcode(status))

@@ -37,8 +37,11 @@ IMPORTED = (
     "tasks.stages.prompts", "tasks.stages.weibull",
 )  # fmt: skip
 # Variables that are read when they are needed, not when something is imported.
-_READ_LATE = {"COLUMNS", "LINES", "MLFLOW_TRACKING_URI", "OLDPWD", "PATH", "PWD", "SHLVL", "_"}
-_READ_LATE_PREFIXES = ("AWS_", "DVC_", "GIT_", "PYTEST_")
+_READ_LATE = {
+    "COLUMNS", "LINES", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_TRACKING_URI", "OLDPWD", "PATH", "PWD", "SHLVL", "_",
+}  # fmt: skip
+_READ_LATE_PREFIXES = ("AWS_", "DVC_", "EVERNORM_", "GIT_", "PYTEST_")
+_STAGES = "tasks.stages."  # know nothing of Prefect
 
 
 def _list_distributions() -> None:
@@ -46,6 +49,12 @@ def _list_distributions() -> None:
     from mlflow.utils import requirements_utils
 
     requirements_utils._init_packages_to_modules_map()
+
+
+def _importable(env: dict[str, str]) -> list[str]:
+    """The folders of PYTHONPATH in which there is anything: a worker of Prefect adds an empty one."""
+    folders = env.get("PYTHONPATH", "").split(os.pathsep)
+    return [each for each in folders if os.path.isdir(each) and os.listdir(each)]
 
 
 @dataclass(frozen=True)
@@ -127,10 +136,14 @@ class Zygote:
 
     def _takes(self, request: Request) -> bool:
         """Whether the command would find what it imports as a process of its own would."""
+        kind, what = (*request.argv, "", "")[:2]
         names = {name for name, _ in request.env.items() ^ self._env.items()}
         names -= _READ_LATE | self._imported.keys() | (self._quiet - request.env.keys())
-        foreign = [name for name in names if not name.startswith(_READ_LATE_PREFIXES)]
-        return request.argv[:1] in (["-m"], ["-c"]) and len(request.argv) > 1 and not foreign
+        late = (*_READ_LATE_PREFIXES, *(["PREFECT_"] if what.startswith(_STAGES) else []))
+        foreign = {name for name in names if not name.startswith(late)}
+        if _importable(request.env) == _importable(self._env):
+            foreign.discard("PYTHONPATH")
+        return kind in ("-m", "-c") and not foreign
 
     def _become(self, request: Request, client: socket.socket) -> None:
         """Be the process that the client stands for, and nothing else."""
