@@ -35,8 +35,10 @@ def quicken() -> None:
         (ParamsDependency, "read_params", _read_params),
         (Lockfile, "dump_stages", _dump_stages),
     ):
-        known = getattr(owner, name)
-        if not hasattr(known, "__wrapped__"):
+        known = getattr(
+            owner, name, None
+        )  # a later DVC may call it something else: then it is as slow as it is
+        if known is not None and not hasattr(known, "__wrapped__"):
             setattr(owner, name, _or_as_known(quick, known))
 
 

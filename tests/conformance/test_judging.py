@@ -175,8 +175,9 @@ def test_an_aligned_bank_answers_alike_wherever_it_is(learner, states, detector,
     save_bank(loaded, tmp_path / "b")
     assert bank_digest(tmp_path / "a") == bank_digest(tmp_path / "b")
     assert detector.bank_bytes == loaded.bank_bytes
-    for image, one, other in zip(images, answers, loaded.predict(images), strict=True):
+    for one, other in zip(answers, loaded.predict(images), strict=True):
         alike(one, other)
+    for one, image in list(zip(answers, images, strict=True))[::4]:  # one a class
         alike(one, loaded.predict([image])[0], exact=False)
     seen = detector.see(images)
     judged, before = detector.judge(seen), as_they_are.judge(seen)

@@ -21,8 +21,7 @@ from tests.conformance.drawn import CLASSES, draw
 # child that has imported nothing for another.
 _ALONE = """
 import json, os, sys
-import numpy as np
-import timm, torch
+import faiss, numpy as np, pydantic, safetensors.numpy, scipy.stats, timm, torch, yaml
 from evernorm import load_bank
 from evernorm.params.groups import Device
 for line in sys.stdin:

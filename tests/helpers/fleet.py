@@ -22,7 +22,7 @@ class Worker(worker.Worker):
         return [python(), "-u", *super().command()[1:]]
 
     def environment(self) -> dict[str, str]:
-        return {**super().environment(), **self._env}
+        return {**super().environment(), "PREFECT_WORKER_QUERY_SECONDS": "1", **self._env}
 
     def flows(self) -> list[psutil.Process]:
         """The processes in which flows run now."""

@@ -242,46 +242,37 @@ def test_deploying_twice_changes_nothing_and_a_check_says_what_differs(empty, ev
     assert "schedule is 0 4 * * *, prefect.yaml asks for 0 5 * * *" in done.stdout
 
 
-def test_a_class_that_is_announced_is_learned_at_once(empty, learned, evernorm, tmp_path):
-    """`pack --announce` starts a look long before the schedule would; the deployed writer asks builders as any other does."""
-    workspace, inbox = empty[0], tmp_path / "inbox"
+def test_what_is_announced_is_built_at_once_and_learned_in_turn(empty, learned, evernorm, tmp_path):
+    """`pack --announce` starts a look long before the schedule would; the deployed writer asks builders as any other does.
+
+    The same bytes and commits as without builders; nothing is left of where the deliveries were put together.
+    """
+    workspace, origin = empty
+    inbox = tmp_path / "inbox"
     inbox.mkdir()
     Workspace.open(workspace).configure([f"watch.inbox={inbox}", "watch.cron=0 4 1 1 *"])
     (workspace / "prefect.yaml").write_text(
         (workspace / "prefect.yaml").read_text().replace("writer", "writers")
     )
     evernorm("deploy", "--workspace", workspace)
-    with workers("writers", 1, tmp_path) as (worker,), workers(POOL, 1, tmp_path):
-        evernorm("pack", learned[1] / "cloth", inbox, "--announce")
+    before = git(workspace, "log", "--format=%s").splitlines()
+    evernorm("pack", learned[1] / "cloth", inbox)
+    evernorm("pack", learned[1] / "metal", inbox, "--announce")
+    with workers("writers", 1, tmp_path) as (worker,), workers(POOL, 2, tmp_path):
         deadline = time.monotonic() + 240
-        while "Learn cloth, version 1" != git(workspace, "log", "-1", "--format=%s").strip():
+        while "Learn metal, version 2" != git(workspace, "log", "-1", "--format=%s").strip():
             assert time.monotonic() < deadline, worker.log.read_text()
             time.sleep(0.5)
         while (workspace / ".evernorm/arriving.json").exists():
             time.sleep(0.2)
         log = worker.log.read_text()
-    assert "1 class → workers of pool builders" in log
+    assert 1 == log.count("2 classes → workers of pool builders")
+    assert 1 == log.count("→ workers of pool")
     assert "is built here" not in log
-    assert alone(learned[0]) == lock(workspace)
-
-
-def test_deliveries_are_built_at_once_and_learned_in_turn(empty, learned, evernorm, tmp_path):
-    """The same bytes and commits as without builders; nothing is left of where they were put together."""
-    workspace, origin = empty
-    inbox = tmp_path / "inbox"
-    inbox.mkdir()
-    for name in ("cloth", "metal"):
-        evernorm("pack", learned[1] / name, inbox)
-    with workers(POOL, 2, tmp_path) as started:
-        done = evernorm("watch", "--once", "--workspace", workspace, "--inbox", inbox)
-        logs = [each.log.read_text() for each in started]
-    assert 1 == done.stderr.count("2 classes → workers of pool builders"), logs
-    assert 1 == done.stderr.count("→ workers of pool")
-    assert "is built here" not in done.stderr, logs
     assert lock(learned[0]) == lock(workspace)
     cloth, metal = (builds(origin)[name][-1] for name in ("cloth", "metal"))
     assert max(cloth.created, metal.created) < min(cloth.end_time, metal.end_time)
-    subjects = ["Learn metal, version 2", "Learn cloth, version 1", "An empty stream"]
+    subjects = ["Learn metal, version 2", "Learn cloth, version 1", *before]
     assert subjects == git(workspace, "log", "--format=%s").splitlines()
     assert not (workspace / ".evernorm/beside").exists()
     assert "" == git(workspace, "status", "--porcelain")

@@ -1,7 +1,9 @@
 """timm backbones as frozen patch-feature extractors (PatchCore section 3.1; NOTES on PatchCoreCL)."""
 
 import hashlib
+import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +20,9 @@ from evernorm.repeatable import prepare
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+    from torch.overrides import TorchFunctionMode
+
+_DRAWS = re.compile(r"(uniform|normal|orthogonal|erfinv)_$")
 
 
 class Backbone(Protocol):
@@ -180,7 +185,7 @@ def build_backbone(params: FeatureParams, seed: int = 0) -> TimmBackbone:
 
     device = choose_device(params.device)
     try:
-        network = _create(params.backbone, params.image_size, seed)
+        network = _create(params.backbone, params.image_size, seed if params.weights == RANDOM else None)
     except (RuntimeError, TypeError, AssertionError) as error:
         near = (
             ", ".join(timm.list_models(f"*{params.backbone.split('_')[0]}*")[:5]) or "see timm.list_models()"
@@ -286,14 +291,17 @@ def _preprocess(network: "nn.Module", size: int) -> Preprocess:
     )
 
 
-def _create(name: str, size: int, seed: int = 0) -> "nn.Module":
-    """Transformers fix their input size when they are built and take `img_size`; the others do not know it."""
+def _create(name: str, size: int, seed: int | None = None) -> "nn.Module":
+    """Build a network: with weights drawn by a seed, or with none, which are still to be loaded.
+
+    Transformers fix their input size when they are built and take `img_size`; the others do not know it.
+    """
     import timm
     import torch
 
     def build(**options: Any) -> "nn.Module":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with torch.random.fork_rng(devices=[]), _undrawn() if seed is None else nullcontext():
+            torch.manual_seed(seed or 0)
             network: nn.Module = timm.create_model(name, pretrained=False, **options)
             return network
 
@@ -301,6 +309,22 @@ def _create(name: str, size: int, seed: int = 0) -> "nn.Module":
         return build(img_size=size)
     except TypeError:
         return build()
+
+
+def _undrawn() -> "TorchFunctionMode":
+    """Where nothing is drawn: it would take half of the time in which a network is built, to be overwritten."""
+    from torch.overrides import TorchFunctionMode
+
+    class Undrawn(TorchFunctionMode):
+        def __torch_function__(
+            self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            options = kwargs or {}
+            if _DRAWS.search(function.__name__):
+                return options.get("tensor", args[0] if args else None)
+            return function(*args, **options)
+
+    return Undrawn()
 
 
 def _concatenate(levels: "list[Tensor]") -> "Tensor":

@@ -44,11 +44,14 @@ _READ_LATE_PREFIXES = ("AWS_", "DVC_", "EVERNORM_", "GIT_", "PYTEST_")
 _STAGES = "tasks.stages."  # know nothing of Prefect
 
 
-def _list_distributions() -> None:
-    """MLflow lists what is installed once a process, for half a second, and keeps the list."""
+def _look_around() -> None:
+    """What a process lists once and keeps: what is installed (MLflow, half a second), the methods and their parameters."""
     from mlflow.utils import requirements_utils
 
+    from evernorm.params.model import default_params
+
     requirements_utils._init_packages_to_modules_map()
+    default_params()
 
 
 def _importable(env: dict[str, str]) -> list[str]:
@@ -88,7 +91,7 @@ class Zygote:
         self._env = dict(os.environ)
         for name in IMPORTED:
             importlib.import_module(name)
-        _list_distributions()
+        _look_around()
         self._imported = {name: os.environ[name] for name in set(os.environ) - set(self._env)}
         self._listener = listener
         self._running: dict[int, tuple[int, socket.socket]] = {}  # by process: its descriptor, its client
