@@ -1,7 +1,8 @@
-"""Where a builder works: checkouts of its own, one for each build at a time, which keep what they have fetched."""
+"""Where a builder works: checkouts of its own, one for each build at a time, each with what its last class needed."""
 
 import fcntl
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 from prefect import task
 
 from evernorm.errors import PipelineError
-from evernorm.files import write_json
+from evernorm.files import START, write_json
 from tasks.faults import PassingError
 from tasks.fleet.snapshot import REFS
 from tasks.retries import RETRIED, waited
@@ -71,16 +72,30 @@ def _fetch_commit(workspace: Workspace, repository: str, commit: str) -> None:
 
 @task(task_run_name="fetch {name}", **RETRIED)
 def fetch(workspace: Workspace, name: str) -> None:
-    """Bring the data of a class here, and what others have built already.
+    """Bring the data of a class here, and what others have built already; what is left of other classes goes.
+
+    All of that was handed back, and a class that is built again at once finds its own.
 
     Raises:
         PassingError: The DVC remote is out of reach.
         PipelineError: It refuses.
     """
     with workspace.dvc.ask("dvc fetch") as repo:
+        if not workspace.paths.data(name).is_dir():
+            _empty(workspace.root, Path(repo.cache.local.path))
         data = [f"data/{name}.dvc"]
         repo.fetch(targets=data, run_cache=True)
         repo.checkout(targets=data, force=True)
+
+
+def _empty(root: Path, cache: Path) -> None:
+    """Remove what DVC brought to a checkout, and its cache where it is no other's too."""
+    for kind in ("data", "masks", "bank", "features"):
+        for folder in (root / kind).glob("*/"):
+            if folder.name != START:
+                shutil.rmtree(folder)
+    if cache.is_relative_to(root):
+        shutil.rmtree(cache, ignore_errors=True)
 
 
 @task(task_run_name="hand back {name}", **RETRIED)
