@@ -61,7 +61,8 @@ def save(figure: Figure, path: Path) -> None:
     figure.set_dpi(120)
     # Photographs hardly become smaller when they are compressed for longer. `savefig` would draw it twice.
     options = {"compress_level": 3}
-    FigureCanvasAgg(figure).print_png(encoded, metadata={"Software": None}, pil_kwargs=options)
+    canvas: Any = FigureCanvasAgg(figure)  # untyped
+    canvas.print_png(encoded, metadata={"Software": None}, pil_kwargs=options)
     write_bytes(path, encoded.getvalue())
 
 
