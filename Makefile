@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CONSTRAINTS := infra/constraints.txt
 # uv unpacks in seconds what takes pip minutes, and compiles no module before it is imported: most of 24 000 never are.
-INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS)
+INSTALL := $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --constraint $(CONSTRAINTS)
 # What is imported is compiled once: where the environment forbids to keep that, each process would compile it anew.
 unexport PYTHONDONTWRITEBYTECODE
+export UV_HTTP_TIMEOUT ?= 180
 # Three workers for two cores, as many tests wait for servers. Tests in their order, which ends with the small files:
 # no worker is left with a long one. Who takes which: tests/conftest.py.
 WORKERS := -n 3 --no-loadscope-reorder
@@ -23,7 +24,7 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@command -v cc >/dev/null || { echo "libmr is compiled: a C compiler is needed (apt-get install gcc python3-dev)"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { echo "Python 3.11 or later is needed (PYTHON=...)"; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { echo "venv is missing (apt-get install python3-venv)"; exit 1; }
-	$(BIN)/pip install --quiet 'uv>=0.9,<1'
+	$(BIN)/pip install --quiet 'uv>=0.13,<1'
 	$(INSTALL) setuptools wheel cython numpy
 	$(INSTALL) --no-build-isolation libmr==0.1.9
 	$(INSTALL) --editable '.[pipeline,grounding,diffusion,anomalib,lite0,demo,servers,dev]'
