@@ -35,9 +35,8 @@ def quicken() -> None:
         (ParamsDependency, "read_params", _read_params),
         (Lockfile, "dump_stages", _dump_stages),
     ):
-        known = getattr(
-            owner, name, None
-        )  # a later DVC may call it something else: then it is as slow as it is
+        # A later DVC may call it something else: then it is as slow as it is.
+        known = getattr(owner, name, None)
         if known is not None and not hasattr(known, "__wrapped__"):
             setattr(owner, name, _or_as_known(quick, known))
 
