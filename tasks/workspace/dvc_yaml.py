@@ -24,17 +24,22 @@ class _UnknownError(Exception):
     """Something that is DVC's to read, or to complain of."""
 
 
-def quicken() -> None:
-    """Let DVC read and write so, in this process; again does nothing."""
+def stand_ins() -> list[tuple[Any, str, Callable[..., Any]]]:
+    """Whose function of which name is exchanged, and for what; DVC's own is the `__wrapped__` of what is there then."""
     from dvc.dependency.param import ParamsDependency
     from dvc.dvcfile import Lockfile
     from dvc.utils import strictyaml
 
-    for owner, name, quick in (
+    return [
         (strictyaml, "parse_yaml", _parse),
         (ParamsDependency, "read_params", _read_params),
         (Lockfile, "dump_stages", _dump_stages),
-    ):
+    ]
+
+
+def quicken() -> None:
+    """Let DVC read and write so, in this process; again does nothing."""
+    for owner, name, quick in stand_ins():
         # A later DVC may call it something else: then it is as slow as it is.
         known = getattr(owner, name, None)
         if known is not None and not hasattr(known, "__wrapped__"):

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 from dvc.dependency.param import ParamsDependency
-from dvc.dvcfile import Lockfile
 from dvc.repo import Repo
 from dvc.utils import strictyaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.workspace.dvc_yaml import quicken
+from tasks.workspace.dvc_yaml import quicken, stand_ins
 
 _PIPELINE = """
 stages:
@@ -43,14 +42,7 @@ def repository(tmp_path, monkeypatch):
 def known(monkeypatch):
     """Calls that put DVC's own functions back, and the others."""
     quicken()
-    quick = {
-        (owner, name): getattr(owner, name)
-        for owner, name in (
-            (strictyaml, "parse_yaml"),
-            (ParamsDependency, "read_params"),
-            (Lockfile, "dump_stages"),
-        )
-    }
+    quick = {(owner, name): getattr(owner, name) for owner, name, _ in stand_ins()}
 
     def put_back(own: bool) -> None:
         for (owner, name), function in quick.items():
