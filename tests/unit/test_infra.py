@@ -64,7 +64,7 @@ def test_compose_file_keeps_the_specification():
 def test_compose_services_are_checked_and_wait_for_what_they_need(compose):
     """Whatever they name is there: services, volumes, networks, variables."""
     services, text = compose["services"], (INFRA / "compose.yaml").read_text()
-    assert {"postgres", "s3", "mlflow", "prefect", "cpu", "gpu", "writer"} == set(services)
+    assert {"postgres", "s3", "mlflow", "prefect", "cpu", "gpu", "writer", "metrics"} == set(services)
     for name, service in services.items():
         assert service["healthcheck"]["test"][0] == "CMD", name
         assert {"service_healthy"} >= {each["condition"] for each in service.get("depends_on", {}).values()}
