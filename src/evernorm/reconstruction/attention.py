@@ -4,12 +4,15 @@ torch draws a double for each value (`bernoulli_`), which on a CPU takes two fif
 bits a value are enough. Imported where a network is built, not before: it needs torch.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 _LEVELS = 2**16
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Dropout(nn.Dropout):
@@ -17,13 +20,41 @@ class Dropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         """Of any shape; itself where nothing is trained."""
-        if not self.training or self.p == 0 or input.device.type != "cpu":
-            return super().forward(input)
+        return self.kept(input) * self.factor if self.training and self.p else input
+
+    @property
+    def factor(self) -> float:
+        """By what is kept is multiplied."""
+        return 1 / (1 - self.p)
+
+    def kept(self, input: Tensor) -> Tensor:
+        """Zeros where a value is dropped; the others as they are."""
+        if input.device.type != "cpu":
+            return input * torch.empty_like(input).bernoulli_(1 - self.p)
         rng = np.random.Generator(np.random.SFC64(int(torch.randint(2**62, ()))))
         words = rng.integers(0, 2**64, -(-input.numel() // 4), np.uint64)
         drawn = torch.from_numpy(words.view(np.int16)[: input.numel()]).view(input.shape)
-        kept, dropped = input.new_tensor(1 / (1 - self.p)), input.new_tensor(0)
-        return input * torch.where(drawn >= round(self.p * _LEVELS) - _LEVELS // 2, kept, dropped)
+        # All bits of a value or none: booleans would take five times as long.
+        bits = torch.empty(input.shape, dtype=_BITS[input.element_size()])
+        torch.ge(drawn, round(self.p * _LEVELS) - _LEVELS // 2, out=bits)
+        made: Tensor = _Kept.apply(input, bits.neg_())
+        return made
+
+
+class _Kept(torch.autograd.Function):
+    """Bits of values, and of their gradients, as a mask has them."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, bits: Tensor) -> Tensor:
+        """The values."""
+        ctx.save_for_backward(bits)
+        return (input.view(bits.dtype) & bits).view(input.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """The gradients."""
+        (bits,) = ctx.saved_tensors
+        return (gradient.view(bits.dtype) & bits).view(gradient.dtype), None
 
 
 class Attention(nn.MultiheadAttention):
@@ -49,8 +80,11 @@ class Attention(nn.MultiheadAttention):
         told = linear(source, weights[self.embed_dim :], biases[self.embed_dim :])
         q, k, v = (self._heads(each) for each in (asked, *told.chunk(2, dim=2)))
         looked = torch.softmax(q @ (k * self.head_dim**-0.5).mT + mask, dim=-1)
-        found = (self.drop(looked).to(v.dtype) @ v).transpose(1, 2).flatten(2)
-        made: Tensor = self.out_proj(found)
+        looked = looked.to(v.dtype)
+        # The factor of what is kept comes last: it is no number of bfloat16, and there are fewer values then.
+        dropping = self.training and self.drop.p > 0
+        found = (self.drop.kept(looked) @ v) * self.drop.factor if dropping else looked @ v
+        made: Tensor = self.out_proj(found.transpose(1, 2).flatten(2))
         return made
 
     def _heads(self, tokens: Tensor) -> Tensor:

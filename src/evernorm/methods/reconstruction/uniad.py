@@ -37,7 +37,7 @@ class UniAd(LevelsLearner):
     group = UniAdParams
     revisions: ClassVar[Mapping[str, int]] = {
         **LevelsLearner.revisions,
-        "prompts": LevelsLearner.revisions["prompts"] + 1,
+        "prompts": LevelsLearner.revisions["prompts"] + 2,
     }
 
     @property
