@@ -46,7 +46,7 @@ def main() -> None:
         ]
         workspace = workspace_in(Path(folder) / "stream", settings)
         run(*evernorm("deploy", "--workspace", workspace))
-        workers = [worker(POOL), worker("writer")]
+        workers = [worker(POOL), worker("writer", "writer")]
         try:
             for each in workers:
                 each.start()

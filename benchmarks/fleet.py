@@ -27,8 +27,8 @@ OPEN_GATE = (
 
 
 @contextmanager
-def servers(home: Path) -> "Iterator[Callable[[str], Worker]]":
-    """Prefect and MLflow, over PostgreSQL where that is installed; gives what makes a worker of a name.
+def servers(home: Path) -> "Iterator[Callable[..., Worker]]":
+    """Prefect and MLflow, over PostgreSQL where that is installed; gives what makes a worker of a name, and of a pool.
 
     Workers, their flows and what else is started from here have one thread each.
     """
@@ -52,7 +52,7 @@ def servers(home: Path) -> "Iterator[Callable[[str], Worker]]":
             server.wait()
         os.environ.update(client_environment(offered))
         os.environ["OMP_NUM_THREADS"] = "1"
-        yield lambda name: Worker(home, POOL, offered, name)
+        yield lambda name, pool=POOL: Worker(home, pool, offered, name)
     finally:
         for each in reversed(begun):
             stop([each])
