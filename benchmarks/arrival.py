@@ -91,7 +91,7 @@ def _steps(
     now = began
     for name, start, end in marks:
         if start > now:
-            yield "between", start - now
+            yield f"before: {name}", start - now
         if end > now:
             yield name, end - max(start, now)
             now = end
@@ -99,13 +99,14 @@ def _steps(
 
 
 def _show(name: str, steps: Sequence[tuple[str, float]]) -> None:
-    whole = sum(seconds for _, seconds in steps)
+    gate = max(place for place, (step, _) in enumerate(steps) if step.startswith("gate"))
+    whole = sum(seconds for _, seconds in steps[: gate + 1])
     stages = sum(seconds for step, seconds in steps if _is_stage(step))
     gathered: dict[str, float] = {}
     for step, seconds in steps:
         gathered[step] = gathered.get(step, 0.0) + seconds
     print(
-        f"{name}: {whole:.1f} s from pack to the end of the run, stages {stages:.1f} s, beside them {whole - stages:.1f} s (bound {BOUND:.0f})"
+        f"{name}: {whole:.1f} s from pack to champion, stages {stages:.1f} s, beside them {whole - stages:.1f} s (bound {BOUND:.0f})"
     )
     for step, seconds in gathered.items():
         print(f"  {seconds:7.1f}  {step}", flush=True)

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from infra.services.service import Service, answer
 
+_ASKS = "2"
+"""Seconds between two questions for work; Prefect's own ten would be half of what an arrival waits."""
+
 
 class Worker(Service):
     """A worker of a pool that runs one flow at a time, each in a process of its own; the pool is made if it is missing.
@@ -41,7 +44,8 @@ class Worker(Service):
 
     def environment(self) -> dict[str, str]:
         """With what its flows need."""
-        return super().environment() | {"EVERNORM_CHECKOUTS": str(self._checkouts)}
+        own = {"EVERNORM_CHECKOUTS": str(self._checkouts), "PREFECT_WORKER_QUERY_SECONDS": _ASKS}
+        return super().environment() | own
 
     def healthy(self) -> bool:
         """Whether the server has heard of it since it was begun."""
