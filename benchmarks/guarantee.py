@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.reading import reached
@@ -81,11 +80,10 @@ def achieved(features: Floats, rows: int, params: Params, seed: int) -> list[lis
     """For each rule and rate, the share of the images of the other half that are alarms."""
     order = np.random.default_rng(seed).permutation(len(features))
     learned, other = np.split(features[order], [len(order) // 2])
-    device = torch.device("cpu")
-    memory = build_memory(learned, rows, KNOWLEDGE, 0, device, shrinks=False)
+    memory = build_memory(learned, rows, KNOWLEDGE, 0, shrinks=False)
     scores = judged(memory.rows, other)
     fifth = max(5, len(learned) // 5)
-    apart = build_memory(learned[fifth:], rows, KNOWLEDGE, 0, device, shrinks=False).rows
+    apart = build_memory(learned[fifth:], rows, KNOWLEDGE, 0, shrinks=False).rows
     held_out = Evidence(judged(apart, learned[:fifth])[None])
     return [
         alarms(memory.evidence, Guarantee.TAIL, params, scores),

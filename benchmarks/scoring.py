@@ -91,9 +91,7 @@ def main() -> None:
     for classes in CLASSES:
         memories = copies(rows[:KEYS], classes)  # as many keys as rows of knowledge
         keys = [memory.rows for memory in memories]
-        routing = timed(
-            lambda k=keys: [key_distances(f, k, backbone.device) for f in alone], options.repeats
-        ) / len(alone)
+        routing = timed(lambda k=keys: [key_distances(f, k) for f in alone], options.repeats) / len(alone)
         found, nearest = (part.reshape(features.shape[:2]) for part in search(features, memories[0]))
         routed = Routed(np.zeros(len(features), int), found, nearest, features[:0, 0])
         scoring = timed(lambda m=memories, r=routed: finish(features, r, m, backbone), options.repeats) / len(

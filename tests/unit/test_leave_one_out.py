@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.weibull import Calibration, calibrate
@@ -22,7 +21,7 @@ SIZES = [120, 60, 30, 12]
 
 
 def training(neighbours: int = 4) -> Evidence:
-    return leave_one_out(FEATURES, ROWS, SOURCE, SIZES, neighbours, torch.device("cpu"))
+    return leave_one_out(FEATURES, ROWS, SOURCE, SIZES, neighbours)
 
 
 def rebuilt(image: int, size: int) -> np.ndarray:
@@ -77,13 +76,13 @@ def test_scores_are_those_of_memories_built_without_the_image():
     rng = np.random.default_rng(1)
     product = rng.standard_normal((60, 8)).astype(np.float32)
     features = product + 0.05 * rng.standard_normal((10, 60, 8)).astype(np.float32)
-    flat, device = features.reshape(-1, 8), torch.device("cpu")
+    flat = features.reshape(-1, 8)
 
     def memory(patches: np.ndarray) -> np.ndarray:
         return farthest_points(patches, 60)
 
     chosen = memory(flat)
-    found = leave_one_out(features, flat[chosen], chosen // 60, [60], 4, device).scores[0]
+    found = leave_one_out(features, flat[chosen], chosen // 60, [60], 4).scores[0]
     hidden, exact = [], []
     for image in range(10):
         rest = np.delete(features, image, 0).reshape(-1, 8)
@@ -105,20 +104,19 @@ def test_patch_distances_only_grow_as_the_memory_shrinks():
 
 def test_the_mean_of_the_highest_patches_is_a_score_too():
     """Of 20 patches 1 % is one: the farthest, not re-weighted."""
-    device = torch.device("cpu")
-    result = leave_one_out(FEATURES, ROWS, SOURCE, SIZES, 4, device, top=True)
+    result = leave_one_out(FEATURES, ROWS, SOURCE, SIZES, 4, top=True)
     np.testing.assert_array_equal(result.scores, result.peaks)
     assert (result.scores >= training().scores).all()
     wide = np.concatenate([FEATURES] * 10, axis=1)  # of 200, two: each patch is there ten times
-    ten = leave_one_out(wide, ROWS, SOURCE, SIZES, 4, device, top=True)
+    ten = leave_one_out(wide, ROWS, SOURCE, SIZES, 4, top=True)
     np.testing.assert_allclose(ten.scores, ten.peaks, rtol=1e-5)
 
 
 def test_an_image_that_owns_every_row_is_scored_by_what_the_others_would_remember():
     """And the only image of a class has no score: there is nothing to compare it with."""
-    result = leave_one_out(FEATURES, ROWS, np.zeros(120, np.int64), [120], 4, torch.device("cpu"))
+    result = leave_one_out(FEATURES, ROWS, np.zeros(120, np.int64), [120], 4)
     assert np.isfinite(result.scores).all()
-    alone = leave_one_out(FEATURES[:1], ROWS, np.zeros(120, np.int64), [120], 4, torch.device("cpu"))
+    alone = leave_one_out(FEATURES[:1], ROWS, np.zeros(120, np.int64), [120], 4)
     assert np.isnan(alone.scores).all()
 
 
@@ -201,6 +199,6 @@ def test_calibrations_survive_the_disk(tmp_path):
 def test_identical_training_images_cannot_be_calibrated():
     """Copies of one image have no spread; the error says so instead of fitting nothing."""
     same = np.repeat(FEATURES[:1], 12, axis=0)
-    result = leave_one_out(same, same.reshape(-1, 6)[PICKS], SOURCE, [120], 4, torch.device("cpu"))
+    result = leave_one_out(same, same.reshape(-1, 6)[PICKS], SOURCE, [120], 4)
     with pytest.raises(FitError, match="score alike"):
         calibrate(result, WeibullParams())

@@ -60,10 +60,10 @@ def test_search_is_exact_and_does_not_depend_on_the_batch():
     search = NearestRows(rows)
     distances, _ = search.nearest(queries)
     np.testing.assert_allclose(
-        distances, cdist(queries.astype(float), rows.astype(float)).min(axis=1), rtol=1e-3
+        distances, cdist(queries.astype(float), rows.astype(float)).min(axis=1), rtol=1e-5
     )
     alone = np.concatenate([search.nearest(queries[i : i + 1])[0] for i in range(0, 3000, 500)])
-    np.testing.assert_allclose(alone, distances[::500], rtol=1e-3)
+    np.testing.assert_allclose(alone, distances[::500], rtol=1e-5)
 
 
 def test_the_map_equals_upsampling_smoothing_and_resizing_step_by_step():

@@ -41,10 +41,11 @@ def test_all_memories_share_one_gpu_resource(monkeypatch):
         index_cpu_to_gpu=to_gpu,
     )
     monkeypatch.setitem(sys.modules, "faiss", fake)
+    monkeypatch.setattr("evernorm.memory.search.has_cuda", lambda: True)
     _gpu_resources.cache_clear()
     try:
         for _ in range(3):
-            NearestRows(np.eye(4, dtype=np.float32))
+            NearestRows(np.eye(4, dtype=np.float32)).nearest(np.eye(4, dtype=np.float32))
     finally:
         _gpu_resources.cache_clear()
     assert 1 == len(made)

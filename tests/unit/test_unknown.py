@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,9 +95,9 @@ REACHES = np.array([2.6, 2.5, 2.55, 2.65])
 
 def bank_of(places, margin):
     """The rule of a bank of these classes, and the routing distances of all images to them."""
-    device, keys = torch.device("cpu"), [KEYS[place] for place in places]
-    between = np.array([key_distances(other[None], keys, device)[0] for other in keys]).T
-    distances = {name: key_distances(images, keys, device) for name, images in IMAGES.items()}
+    keys = [KEYS[place] for place in places]
+    between = np.array([key_distances(other[None], keys)[0] for other in keys]).T
+    distances = {name: key_distances(images, keys) for name, images in IMAGES.items()}
     return UnknownRule(REACHES[list(places)], between, margin), distances
 
 

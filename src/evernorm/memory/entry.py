@@ -1,6 +1,6 @@
 """From the features of normal images to a memory of them (PatchCore Algorithm 1), and how it scores them."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from evernorm.memory.leave_one_out import leave_one_out
 from evernorm.memory.params import MemoryParams, Score
 from evernorm.memory.projection import project
 from evernorm.types import Floats, Indices
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Memory(NamedTuple):
@@ -35,7 +32,6 @@ def build_memory(
     rows: int,
     params: MemoryParams,
     seed: int,
-    device: "torch.device",
     *,
     shrinks: bool,
 ) -> Memory:
@@ -50,7 +46,6 @@ def build_memory(
         rows: Rows to keep, at most.
         params: Projection and neighbours.
         seed: Of the projection.
-        device: Where distances are computed.
         shrinks: Whether fewer rows will be read as classes arrive, so that scores are needed for fewer, too.
     """
     patches, dim = features.shape[1:]
@@ -60,7 +55,7 @@ def build_memory(
     sizes = prefixes(rows, len(kept)) if shrinks else [len(kept)]
     images = chosen // patches
     top = params.score is Score.TOP
-    evidence = leave_one_out(features, kept, images, sizes, params.neighbours, device, top=top)
+    evidence = leave_one_out(features, kept, images, sizes, params.neighbours, top=top)
     return Memory(kept, images, evidence)
 
 

@@ -9,7 +9,8 @@ The rows are in selection order, so the memory of size j is a prefix. One pass o
 at each size, serves every size that a growing stream will ever use.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,19 +19,29 @@ from evernorm.calibration.evidence import Evidence
 from evernorm.memory.scoring import reweighting, top_scores
 from evernorm.types import Flags, Floats, Indices
 
-if TYPE_CHECKING:
-    import torch
-
 _AT_ONCE = 4096  # patches whose distances to each other are kept at once: 64 MiB
+
+
+class Nearest(NamedTuple):
+    """What is nearest to each patch of n images in the memory of each of L sizes, ``[L, n, P]`` each.
+
+    Attributes:
+        first: Squared distance to the nearest row.
+        second: To the nearest row of any other image than that row's; infinite where there is none.
+        owner: The image that row was taken from.
+    """
+
+    first: Floats
+    second: Floats
+    owner: npt.NDArray[np.int32]
 
 
 def leave_one_out(
     features: Floats,
     rows: Floats,
-    source: npt.NDArray[np.int64],
+    source: Indices,
     sizes: list[int],
     neighbours: int,
-    device: "torch.device",
     *,
     top: bool = False,
 ) -> Evidence:
@@ -44,93 +55,106 @@ def leave_one_out(
         source: int64 ``[k]``, the image each row was taken from.
         sizes: Prefix sizes, descending, the first at most k.
         neighbours: b of the re-weighting.
-        device: Where the distances are computed.
         top: Whether the mean of the highest patches is the score (`scoring.top_scores`), and not the re-weighted
             farthest.
 
     Returns:
         Scores, and moments of each image's patch distances; NaN for the only image of a class.
     """
-    import torch
-
-    bank = torch.from_numpy(rows).to(device)
-    norms = (bank * bank).sum(1)
-    owners = torch.from_numpy(source).to(device)
-    nearest = [each.cpu().numpy() for each in _nearest(features, bank, owners, sizes)]
+    norms = _norms(rows)
+    nearest = nearest_rows(features, rows, source, sizes)
     own = np.full((len(sizes), len(features)), np.nan, np.float32)
     scores, means, stds, peaks = (np.full_like(own, np.nan) for _ in range(4))
     reach = np.full((*own.shape, neighbours), np.inf, np.float32)
     for level, size in enumerate(sizes):
         first, second, owner = (each[level] for each in nearest)
         radius = float(first.max())
-        gaps = _gaps(owner, second > radius)
-        for image, gap in enumerate(gaps):
-            patches = torch.from_numpy(np.array(features[image])).to(device)
-            squared = torch.from_numpy(np.where(owner[image] == image, second[image], first[image])).to(
-                device
-            )
+        for image, gap in enumerate(_gaps(owner, second > radius)):
+            patches = np.asarray(features[image])
+            squared = np.where(owner[image] == image, second[image], first[image])
             fill = patches[:0]
             if len(gap):
-                candidates = torch.from_numpy(features[gap // len(patches), gap % len(patches)]).to(device)
+                candidates = features[gap // len(patches), gap % len(patches)]
                 fill = _farthest(candidates, second.ravel()[gap], radius)
-                squared = torch.minimum(squared, torch.cdist(patches, fill).square_().min(1).values)
-            if not torch.isfinite(squared).all():
+                squared = np.minimum(squared, _squared(fill, patches).min(axis=0))
+            if not np.isfinite(squared).all():
                 continue
-            distances = squared.clamp_(min=0).sqrt_()
-            patch_scores = distances.cpu().numpy()
+            distances = np.sqrt(np.maximum(squared, 0))
             if top:
-                scores[level, image] = top_scores(patch_scores[None])[0]
+                scores[level, image] = top_scores(distances[None])[0]
             else:
-                hidden = norms[:size].masked_fill(owners[:size] == image, torch.inf)
-                memory = [(bank[:size], hidden), (fill, (fill * fill).sum(1))]
+                hidden = np.where(source[:size] == image, np.float32(np.inf), norms[:size])
+                memory = ((rows[:size], hidden), (fill, _norms(fill)))
                 farthest = patches[distances.argmax()]
                 row = _around(farthest, memory, 1)
-                around = torch.linalg.vector_norm(_around(row[0], memory, neighbours) - farthest, dim=1)
-                own[level, image] = torch.linalg.vector_norm(row[0] - farthest)
-                reach[level, image, : len(around)] = around.cpu().numpy()
-            means[level, image] = patch_scores.mean(dtype=np.float64)
-            stds[level, image] = patch_scores.std(dtype=np.float64)
-            peaks[level, image] = patch_scores.max()
+                around = np.linalg.norm(_around(row[0], memory, neighbours) - farthest, axis=1)
+                own[level, image] = np.linalg.norm(row[0] - farthest)
+                reach[level, image, : len(around)] = around
+            means[level, image] = distances.mean(dtype=np.float64)
+            stds[level, image] = distances.std(dtype=np.float64)
+            peaks[level, image] = distances.max()
     if not top:
         scored = np.isfinite(own)
         scores[scored] = own[scored] * reweighting(own[scored], reach[scored])
     return Evidence(scores, np.array(sizes, np.int64), means, stds, peaks)
 
 
-def _nearest(
-    features: Floats, bank: "torch.Tensor", owners: "torch.Tensor", sizes: list[int]
-) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
-    """What is nearest to each patch at each size, ``[L, n, P]`` each.
+def nearest_rows(features: Floats, rows: Floats, source: Indices, sizes: Sequence[int]) -> Nearest:
+    """What is nearest to each patch at each size (`leave_one_out`)."""
+    count, patches, _ = features.shape
+    shape = (len(sizes), count, patches)
+    found = Nearest(np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.int32))
+    starts = np.array([*sizes[1:], 0])  # each size adds rows to those of the next smaller one: a segment
+    segments = np.searchsorted(-np.array(sizes), -np.arange(sizes[0]), side="left") - 1
+    # The rows of each image in each segment, together.
+    key = segments * count + source[: sizes[0]]
+    order = np.argsort(key, kind="stable")
+    bounds = np.searchsorted(key[order], np.arange(len(sizes) * count + 1))
+    transposed, norms = np.ascontiguousarray(-2 * rows[: sizes[0]].T), _norms(rows[: sizes[0]])
+    lines = np.arange(patches)
+    squared = np.empty((patches, sizes[0]), np.float32)
+    for image in range(count):
+        queries = np.ascontiguousarray(features[image])
+        np.matmul(queries, transposed, out=squared)
+        squared += norms
+        columns = np.stack(
+            [start + squared[:, start:end].argmin(axis=1) for start, end in zip(starts, sizes, strict=True)]
+        )
+        values, owners = squared[lines, columns], source[columns]
+        group = np.arange(len(sizes))[:, None] * count + owners
+        lengths = bounds[group + 1] - bounds[group]
+        line = np.repeat(np.broadcast_to(lines, group.shape).ravel(), lengths.ravel())
+        offset = np.arange(len(line)) - np.repeat(np.cumsum(lengths) - lengths.ravel(), lengths.ravel())
+        squared[line, order[np.repeat(bounds[group].ravel(), lengths.ravel()) + offset]] = np.inf
+        others = np.minimum.reduceat(squared, starts[::-1], axis=1).T[::-1]
+        _merge(found, image, values, others, owners, _norms(queries))
+    return found
 
-    Returns:
-        Squared distance to the nearest row, that to the nearest row of any other image than this row's, and the
-        image this row was taken from.
+
+def _merge(
+    found: Nearest, image: int, values: Floats, others: Floats, owners: Indices, norms: Floats
+) -> None:
+    """From what is nearest in each segment to what is nearest in all rows up to its end, for one image.
+
+    Args:
+        found: Where it is noted.
+        image: Number of the image.
+        values: ``[L, P]``, without the squared norm of the patch.
+        others: The same of rows of other images than the nearest row's.
+        owners: The image of the nearest row.
+        norms: ``[P]``, squared norms of the patches.
     """
-    import torch
-
-    shape = (len(sizes), *features.shape[:2])
-    first, second = (torch.empty(shape, device=bank.device) for _ in range(2))
-    owner = torch.empty(shape, dtype=torch.int32, device=bank.device)
-    norms = (bank * bank).sum(1)
-    for image in range(len(features)):
-        patches = torch.from_numpy(np.array(features[image])).to(bank.device)
-        squared = torch.addmm(norms, patches, bank.T, alpha=-2) + (patches * patches).sum(1, keepdim=True)
-        least, runner_up = (torch.full((len(patches),), torch.inf, device=bank.device) for _ in range(2))
-        whose = torch.full((len(patches),), -1, dtype=torch.int64, device=bank.device)
-        start = 0
-        for level, end in reversed(list(enumerate(sizes))):  # each size adds rows to those of a smaller one
-            part, of = squared[:, start:end], owners[start:end]
-            value, column = part.min(1)
-            new = of[column]
-            other = part.masked_fill_(of == new[:, None], torch.inf).min(1).values
-            # Of two first places the farther one is a second place, unless both rows come from one image.
-            beaten = torch.maximum(least, value).masked_fill_(new == whose, torch.inf)
-            runner_up = torch.minimum(torch.minimum(runner_up, other), beaten)
-            closer = value < least
-            least, whose = torch.where(closer, value, least), torch.where(closer, new, whose)
-            first[level, image], second[level, image], owner[level, image] = least, runner_up, whose
-            start = end
-    return first, second, owner
+    least, runner_up = (np.full(values.shape[1], np.inf, np.float32) for _ in range(2))
+    whose = np.full(values.shape[1], -1, np.int64)
+    for level in reversed(range(len(values))):
+        value, new = values[level], owners[level]
+        # Of two first places the farther one is a second place, unless both rows come from one image.
+        beaten = np.where(new == whose, np.float32(np.inf), np.maximum(least, value))
+        runner_up = np.minimum(np.minimum(runner_up, others[level]), beaten)
+        closer = value < least
+        least, whose = np.where(closer, value, least), np.where(closer, new, whose)
+        found.first[level, image], found.second[level, image] = least + norms, runner_up + norms
+        found.owner[level, image] = whose
 
 
 def _gaps(owner: npt.NDArray[np.int32], alone: Flags) -> list[Indices]:
@@ -147,7 +171,7 @@ def _gaps(owner: npt.NDArray[np.int32], alone: Flags) -> list[Indices]:
     return np.split(left[order], np.searchsorted(whose[order], np.arange(1, images)))
 
 
-def _farthest(candidates: "torch.Tensor", squared: Floats, radius: float) -> "torch.Tensor":
+def _farthest(candidates: Floats, squared: Floats, radius: float) -> Floats:
     """Greedy k-centre: candidates ``[c, d]``, each the farthest from memory and picks, until none is beyond a radius.
 
     Args:
@@ -155,24 +179,18 @@ def _farthest(candidates: "torch.Tensor", squared: Floats, radius: float) -> "to
         squared: Their squared distances to the memory, ``[c]``.
         radius: Squared.
     """
-    import torch
-
     # All at once is faster, in a few megabytes; of many, one column a pick.
-    whole = torch.cdist(candidates, candidates) if len(candidates) <= _AT_ONCE else None
+    whole = _squared(candidates, candidates) if len(candidates) <= _AT_ONCE else None
     picks: list[int] = []
     while squared[pick := int(squared.argmax())] > radius:
         picks.append(pick)
-        column = (
-            whole[pick] if whole is not None else torch.cdist(candidates, candidates[pick : pick + 1])[:, 0]
-        )
-        squared = np.minimum(squared, column.square().cpu().numpy())
+        column = whole[pick] if whole is not None else _squared(candidates[pick : pick + 1], candidates)[0]
+        squared = np.minimum(squared, column)
         squared[pick] = -np.inf  # to itself it is 0, but for rounding
     return candidates[picks]
 
 
-def _around(
-    point: "torch.Tensor", memory: "list[tuple[torch.Tensor, torch.Tensor]]", count: int
-) -> "torch.Tensor":
+def _around(point: Floats, memory: Sequence[tuple[Floats, Floats]], count: int) -> Floats:
     """The rows nearest to a point ``[d]``, nearest first: ``[at most count, d]``.
 
     Args:
@@ -180,14 +198,24 @@ def _around(
         memory: Rows ``[k, d]`` and their squared norms, infinite for those that are hidden; one part or more.
         count: How many.
     """
-    import torch
-
-    squared = torch.cat([torch.addmv(norms, rows, point, alpha=-2) for rows, norms in memory])
-    found, index = squared.topk(min(count, len(squared)), largest=False)
+    squared = np.concatenate([norms - 2 * (rows @ point) for rows, norms in memory])
+    count = min(count, len(squared))
+    nearest = np.argpartition(squared, count - 1)[:count]
+    nearest = nearest[np.argsort(squared[nearest], kind="stable")]
     size = len(memory[0][0])
-    return torch.stack(
-        [
-            memory[0][0][i] if i < size else memory[1][0][i - size]
-            for i in index[torch.isfinite(found)].tolist()
-        ]
-    )
+    kept = [int(i) for i in nearest if np.isfinite(squared[i])]
+    return np.stack([memory[0][0][i] if i < size else memory[1][0][i - size] for i in kept])
+
+
+def _norms(rows: Floats) -> Floats:
+    """Squared, ``[k]``."""
+    norms: Floats = np.einsum("kd,kd->k", rows, rows)
+    return norms
+
+
+def _squared(one: Floats, other: Floats) -> Floats:
+    """Squared distances ``[a, b]`` of rows ``[a, d]`` and ``[b, d]``."""
+    squared: Floats = one @ (-2 * other).T
+    squared += _norms(one)[:, None]
+    squared += _norms(other)
+    return squared
