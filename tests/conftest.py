@@ -16,6 +16,11 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Graphs of frozen networks are made once for all tests, and apart from those of whoever runs them.
+os.environ.setdefault(
+    "EVERNORM_CACHE", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "evernorm")
+)
+
 # A busy machine is no reason to fail: an example may take the time it needs.
 hypothesis.settings.register_profile("evernorm", deadline=None)
 hypothesis.settings.load_profile("evernorm")

@@ -76,7 +76,7 @@ def evaluate(name: str, params: Params, paths: Paths) -> None:
         paths,
         inputs=[paths.manifest(each) for each in names],
         params=result_params(params),
-        packages=(*PACKAGES, *detector.learner.packages),
+        packages=(*PACKAGES, *detector.learner.packages, *detector.learner.engines),
         weights=detector.learner.weights,
     )
     save_bank(detector, paths.model(name))

@@ -49,7 +49,7 @@ def knowledge(name: str, params: Params, paths: Paths) -> None:
             paths.bank(params.stream[name].needs, "carry") / CARRY,
         ],
         params=result_params(params),
-        packages=(*PACKAGES, *learner.packages),
+        packages=(*PACKAGES, *learner.packages, *learner.engines),
         weights=learner.weights,
     )
 

@@ -52,7 +52,7 @@ def prompts(name: str, params: Params, paths: Paths) -> None:
             paths,
             inputs=inputs,
             params=used,
-            packages=(*PACKAGES, *learner.packages),
+            packages=(*PACKAGES, *learner.packages, *learner.engines),
             weights=learner.weights,
         )
     record_choice(folder, "trained", params.method if trained else "none")

@@ -75,10 +75,10 @@ def _fail(file: Path, kind: str, said: str) -> NoReturn:
 
 
 def result_params(params: Params) -> dict[str, Any]:
-    """The parameters that determine a result: those of the method and of what all share, but device and batch size."""
+    """The parameters that determine a result: those of the method and of what all share, but what changes no more than rounding."""
     shared = {"method", "seed", "features", "masks", "weibull", "calibration", "evaluate", params.method}
     values = params.model_dump(mode="json", include=shared)
-    for free in ("device", "batch_size"):
+    for free in ("device", "engine", "batch_size"):
         del values["features"][free]
     return values
 

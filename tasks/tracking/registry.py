@@ -11,6 +11,7 @@ from prefect import task
 from evernorm import __version__
 from evernorm.files import read_json, sha256_file
 from evernorm.methods.bank import bank_digest
+from evernorm.methods.registry import learners
 from evernorm.serve import ANSWER, COLUMN, MAPS
 from tasks.retries import RETRIED
 from tasks.tracking.figures import in_words
@@ -198,8 +199,14 @@ def _save_model(folder: Path, workspace: Workspace, name: str) -> None:
         data_path=str(workspace.paths.model(name)),
         signature=ModelSignature(inputs, outputs, params),
         input_example=pd.DataFrame({COLUMN: [_example_image()]}),
-        pip_requirements=[f"evernorm=={__version__}"],
+        pip_requirements=[requirement(workspace.params.method)],
     )
+
+
+def requirement(method: str) -> str:
+    """What a machine that serves a bank of a method installs."""
+    extra = learners()[method].extra
+    return f"evernorm[{extra}]=={__version__}" if extra else f"evernorm=={__version__}"
 
 
 def _example_image() -> str:

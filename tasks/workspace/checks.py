@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from evernorm.errors import EvernormError, ParamsError
+from evernorm.features.engine import choose_engine
 from evernorm.methods.registry import learner_of, learners
-from evernorm.params.groups import Device, Engine, Params
+from evernorm.params.groups import Device, Engine, FeatureParams, Params
 from evernorm.params.model import default_params
 from tasks.workspace.workspace import Workspace
 
@@ -45,7 +46,7 @@ def check_machine(params: Params) -> None:
         ParamsError: Several faults, all listed.
     """
     checks: list[Callable[[], None]] = [
-        lambda: _check_device(params.features.device),
+        lambda: _check_device(params.features),
         lambda: _check_method(params),
         lambda: _check_engine(params.weibull.engine),
     ]
@@ -66,10 +67,12 @@ def check_machine(params: Params) -> None:
         )
 
 
-def _check_device(device: Device) -> None:
+def _check_device(features: FeatureParams) -> None:
     from evernorm.features.backbone import choose_device
 
-    choose_device(device)
+    if features.device is Device.CUDA:  # the others are here without asking, and to ask is to import torch
+        choose_device(features.device)
+    choose_engine(features.engine, features.device)
 
 
 def _check_method(params: Params) -> None:

@@ -18,7 +18,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGIN), os.environ
 
 from evernorm.data import synthetic
 from evernorm.data.validate import validate
-from evernorm.features.backbone import TimmBackbone, build_backbone
+from evernorm.features.backbone import Backbone
+from evernorm.features.frozen import frozen_backbone
 from evernorm.methods.detector import Detector
 from evernorm.methods.learner import NOTHING, ClassState, Learner, StateKind
 from evernorm.methods.lesson import Lesson
@@ -108,10 +109,10 @@ def paths(photos, tmp_path_factory) -> Paths:
 
 
 @pytest.fixture(scope="session")
-def backbone() -> TimmBackbone:
+def backbone() -> Backbone:
     """EfficientNet-lite0 with its packaged weights, once for all methods."""
     params = default_params().features
-    return build_backbone(params.model_copy(update={"image_size": 64, "device": Device.CPU}))
+    return frozen_backbone(params.model_copy(update={"image_size": 64, "device": Device.CPU}))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import requires
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -15,7 +16,10 @@ from evernorm.files import read_arrays, read_json
 from evernorm.methods.bank import load_bank, save_bank
 from evernorm.methods.registry import learners
 from evernorm.params.groups import Device
+from tasks.workspace.paths import Paths
+from tests.conformance.conftest import params_of
 from tests.conformance.drawn import CLASSES, draw
+from tests.helpers.processes import without_torch
 
 # Answers for bank after bank: a line with the folders of a bank and of images, a line with answers. Each is answered by a
 # child that has imported nothing for another.
@@ -36,6 +40,21 @@ for line in sys.stdin:
     pipeline = {"prefect", "dvc", "mlflow", "boto3", "pandas", "matplotlib", "tasks", "flows"}
     print(json.dumps([answers, sorted(loaded & pipeline)]), flush=True)
     os._exit(0)
+"""
+
+
+_STAGES = """
+import json
+from pathlib import Path
+from shutil import rmtree
+from evernorm.params.file import parse_params
+from tasks.stages import evaluate, features, knowledge, weibull
+from tasks.workspace.paths import Paths
+paths, params, name = Paths(Path(sys.argv[1])), parse_params(json.loads(sys.argv[2])), sys.argv[3]
+for folder in (*(paths.bank(name, part) for part in ("knowledge", "weibull", "evaluation")), paths.features(name)):
+    rmtree(folder)
+for stage in (knowledge, weibull, features, evaluate):
+    getattr(stage, stage.__name__.rpartition(".")[2])(name, params, paths)
 """
 
 
@@ -84,6 +103,22 @@ def test_every_stage_leaves_what_it_was_made_from_or_a_record(method, staged):
             assert lineage["revision"] >= 1
             if part in {"knowledge", "evaluation"}:
                 assert lineage["weights"] == load_bank(staged.model(name), Device.CPU).learner.weights
+
+
+def test_only_what_trains_asks_for_torch(method, staged, tmp_path):
+    """Where a bank is served without it, the stages after `prompts` give the same bytes without it, too."""
+    if learners()[method].extra:
+        pytest.skip(f"{method} has networks of its own")
+    again = Paths(copytree(staged.root, tmp_path / "again"))
+    others = {each for each in learners() if each != method}
+    params = params_of(method).model_dump_json(exclude=others)
+    said = without_torch(_STAGES, again.root, params, CLASSES[-1], cwd=again.root)
+    assert 0 == said.returncode, said.stderr
+    for part in ("knowledge", "weibull", "evaluation"):
+        files = sorted(path.name for path in staged.bank(CLASSES[-1], part).iterdir())
+        for file in files:
+            one, other = (paths.bank(CLASSES[-1], part) / file for paths in (staged, again))
+            assert one.read_bytes() == other.read_bytes(), (part, file)
 
 
 def test_metrics_hold_a_row_and_its_figures(method, staged, detector):

@@ -11,7 +11,7 @@ from evernorm.files import StoredArrays, write_arrays
 from evernorm.methods.bank import load_bank, save_bank
 from evernorm.methods.registry import learner, learners
 from evernorm.params.file import parse_params
-from evernorm.params.groups import Device
+from evernorm.params.groups import Device, PassEngine
 
 NAMES = ("textile", "machined_part", "blue_textile")
 
@@ -205,7 +205,7 @@ def test_a_stored_bank_answers_the_same_and_can_go_on(method, detector_of, drawn
     """Save, load: the same predictions, the same bytes when saved again."""
     detector = detector_of(method, NAMES[:2])
     save_bank(detector, tmp_path / "a")
-    loaded = load_bank(tmp_path / "a", Device.CPU)
+    loaded = load_bank(tmp_path / "a", Device.CPU, PassEngine.TORCH)
     assert (method, detector.classes) == (loaded.learner.name, loaded.classes)
     images = drawn("textile", 3, seed=9)
     for one, two in zip(detector.predict(images), loaded.predict(images), strict=True):
@@ -228,7 +228,7 @@ def test_a_stored_bank_goes_on_learning_like_one_that_was_never_stored(
 ):
     """What lies within the budget is all that later classes need."""
     save_bank(detector_of(names=NAMES[:2]), tmp_path)
-    loaded = load_bank(tmp_path, Device.CPU)
+    loaded = load_bank(tmp_path, Device.CPU, PassEngine.TORCH)
     resumed = loaded.learner.detector_of([*loaded.states, states[NAMES[2]]])
     for one, two in zip(learned.memories, resumed.memories, strict=True):
         np.testing.assert_array_equal(one.rows, two.rows)
@@ -260,7 +260,7 @@ def test_a_bank_beside_other_weights_is_refused(learned, tmp_path):
     next(array for array in weights.values() if array.dtype == np.float32)[...] *= 1.02
     write_arrays(path, weights)
     with pytest.raises(StateError, match=f"its record says {learned.learner.weights[:12]}; fetch the bank"):
-        load_bank(tmp_path, Device.CPU)
+        load_bank(tmp_path, Device.CPU, PassEngine.TORCH)
 
 
 # -- baselines ----------------------------------------------------------------------------------------

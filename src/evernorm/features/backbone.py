@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from evernorm.errors import ParamsError, StateError
+from evernorm.errors import MachineError, ParamsError, StateError
 from evernorm.features.preprocess import Preprocess
 from evernorm.features.weights import RANDOM, load_weights
 from evernorm.params.groups import Device, FeatureParams
 from evernorm.repeatable import prepare
+from evernorm.types import Arrays
 
 if TYPE_CHECKING:
     import torch
@@ -23,18 +25,6 @@ if TYPE_CHECKING:
     from torch.overrides import TorchFunctionMode
 
 _DRAWS = re.compile(r"(uniform|normal|orthogonal|erfinv)_$")
-
-
-class Backbone(Protocol):
-    """What a method needs of a feature extractor."""
-
-    preprocess: Preprocess
-    grid: tuple[int, int]
-    dim: int
-
-    def features(self, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-        """Patch features of images of any size: float32 ``[n, rows · columns, dim]``, patches row by row."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -67,6 +57,40 @@ class Architecture:
         """Rebuild from plain values."""
         preprocess = Preprocess.from_json(values["preprocess"])
         return cls(values["name"], tuple(values["layers"]), values["neighbourhood"], preprocess)
+
+
+class Backbone(Protocol):
+    """A frozen feature extractor, whatever runs it.
+
+    Attributes:
+        architecture: What it is.
+        preprocess: From image to input.
+        grid: Rows and columns of patches.
+        dim: Columns of a patch feature.
+    """
+
+    architecture: Architecture
+    preprocess: Preprocess
+    grid: tuple[int, int]
+    dim: int
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights."""
+        ...
+
+    @property
+    def trainable(self) -> "TimmBackbone":
+        """The same in torch, for what needs gradients or a network of its own."""
+        ...
+
+    def features(self, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        """Patch features of images of any size: float32 ``[n, rows · columns, dim]``, patches row by row."""
+        ...
+
+    def weights(self) -> Arrays:
+        """The weights up to the deepest level."""
+        ...
 
 
 class TimmBackbone:
@@ -149,12 +173,13 @@ class TimmBackbone:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the weights: two backbones with the same give the same features."""
-        hashed = hashlib.sha256()
-        for name, array in sorted(self.weights().items()):
-            hashed.update(f"{name}:{array.dtype}:{array.shape}\n".encode())
-            hashed.update(np.ascontiguousarray(array).tobytes())
-        return hashed.hexdigest()
+        """`weights_digest`."""
+        return weights_digest(self.weights())
+
+    @property
+    def trainable(self) -> "TimmBackbone":
+        """Itself."""
+        return self
 
     def levels(self, inputs: "Tensor") -> "list[Tensor]":
         """The feature levels of preprocessed inputs, shallowest first: ``[n, channels, rows, columns]`` each."""
@@ -170,8 +195,18 @@ class TimmBackbone:
         return levels
 
 
+def weights_digest(weights: Arrays) -> str:
+    """SHA-256 of weights by name: two backbones with the same give the same features."""
+    hashed = hashlib.sha256()
+    for name in sorted(weights):
+        array = weights[name]
+        hashed.update(f"{name}:{array.dtype}:{array.shape}\n".encode())
+        hashed.update(np.ascontiguousarray(array).tobytes())
+    return hashed.hexdigest()
+
+
 def build_backbone(params: FeatureParams, seed: int = 0) -> TimmBackbone:
-    """Build the backbone that params.yaml names, with its weights.
+    """Build the backbone that params.yaml names, with its weights, in torch.
 
     Args:
         params: The `features` group.
@@ -180,7 +215,9 @@ def build_backbone(params: FeatureParams, seed: int = 0) -> TimmBackbone:
     Raises:
         ParamsError: No such backbone, level, or device.
         WeightsError: The weights are missing or do not fit.
+        MachineError: torch is not installed.
     """
+    require_torch()
     import timm
 
     device = choose_device(params.device)
@@ -214,7 +251,9 @@ def rebuild_backbone(
 
     Raises:
         StateError: The weights do not fit the architecture.
+        MachineError: torch is not installed.
     """
+    require_torch()
     import torch
 
     network = _create(architecture.name, architecture.preprocess.size)
@@ -226,12 +265,26 @@ def rebuild_backbone(
     return TimmBackbone(architecture, network, choose_device(device))
 
 
+def require_torch() -> None:
+    """Refuse a machine without torch and timm.
+
+    Raises:
+        MachineError: They are not installed.
+    """
+    if missing := [name for name in ("torch", "timm") if find_spec(name) is None]:
+        raise MachineError(
+            f"{' and '.join(missing)} not installed, which this method or this step needs: `pip install 'evernorm[torch]'`"
+        )
+
+
 def choose_device(device: Device) -> "torch.device":
     """The torch device; `auto` takes CUDA where there is one.
 
     Raises:
         ParamsError: CUDA was asked for and is not there.
+        MachineError: torch is not installed.
     """
+    require_torch()
     import torch
 
     if device is Device.CUDA and not torch.cuda.is_available():

@@ -4,6 +4,8 @@
 
     bank.json                  method, classes and their profiles, parameters, weights, what rebuilds the backbone
     backbone.safetensors       its weights; not for a method without one
+    backbone.json, *.onnx      its frozen passes as graphs, with what is known of them (`features.kit.Kit`); not for a
+                               method that needs torch all the same
     trained.safetensors        <class>/<name>
     entries.safetensors        <class>/<name>, cut to what is read
     carry.safetensors          what the next class is learned with; not where states are independent
@@ -21,7 +23,10 @@ from evernorm.alignment.alignment import MEASURED, Alignment
 from evernorm.calibration.weibull import Calibration
 from evernorm.data.profile import Profile
 from evernorm.errors import ParamsError, StateError
-from evernorm.features.backbone import Architecture, rebuild_backbone
+from evernorm.features.backbone import Architecture
+from evernorm.features.frozen import stored_backbone
+from evernorm.features.graph import WEIGHTS
+from evernorm.features.kit import store_kits
 from evernorm.files import (
     check_schema,
     read_arrays,
@@ -35,7 +40,7 @@ from evernorm.methods.detector import Detector
 from evernorm.methods.learner import ClassState
 from evernorm.methods.registry import learners
 from evernorm.params.file import parse_params
-from evernorm.params.groups import AlignmentKind, Device
+from evernorm.params.groups import AlignmentKind, Device, PassEngine
 from evernorm.types import Arrays
 
 SCHEMA = 2
@@ -47,7 +52,10 @@ def save_bank(detector: Detector, folder: Path) -> None:
     architecture = None
     if learner.weights:
         architecture = learner.backbone.architecture.to_json()
-        write_arrays(folder / "backbone.safetensors", learner.backbone.weights())
+        if kits := detector.kits():
+            store_kits(kits, folder)
+        else:
+            write_arrays(folder / WEIGHTS, learner.backbone.weights())
     _write(folder / "trained.safetensors", {state.name: state.trained for state in states})
     _write(folder / "entries.safetensors", {state.name: state.entry for state in states})
     if states and states[-1].carry:
@@ -81,15 +89,19 @@ def bank_digest(folder: Path) -> str:
     return sha256_json(sha256_files(folder))
 
 
-def load_bank(folder: Path | str, device: Device = Device.AUTO) -> Detector:
+def load_bank(
+    folder: Path | str, device: Device = Device.AUTO, engine: PassEngine = PassEngine.AUTO
+) -> Detector:
     """Read a bank, whatever its method.
 
     Args:
         folder: Where `save_bank` wrote it.
         device: Where the backbone runs.
+        engine: What runs it.
 
     Raises:
         StateError: No bank there, it is damaged, or of a method or schema that this version does not know.
+        MachineError: The engine is not installed.
     """
     folder = Path(folder)
     record = check_schema(read_json(folder / "bank.json"), SCHEMA, folder)
@@ -107,7 +119,7 @@ def load_bank(folder: Path | str, device: Device = Device.AUTO) -> Detector:
     backbone = None
     if record["architecture"] is not None:
         architecture = Architecture.from_json(record["architecture"])
-        backbone = rebuild_backbone(architecture, read_arrays(folder / "backbone.safetensors"), device)
+        backbone = stored_backbone(folder, architecture, device, engine)
         if backbone.digest != record["weights"]:
             raise StateError(
                 f"{folder} holds a backbone of weights {backbone.digest[:12]}, its record says "

@@ -14,6 +14,7 @@ from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.reading import Reading
 from evernorm.data.profile import Profile
 from evernorm.errors import StateError
+from evernorm.features.kit import Kit
 from evernorm.maps import anomaly_map, region_of
 from evernorm.methods.learner import ClassState, Learner, Traits
 from evernorm.types import Arrays, Doubles, Flags, Floats, Image, Indices
@@ -259,6 +260,10 @@ class Detector(ABC):
             given: int64 ``[n]``, the class each is to be judged in; None: the method's own choice.
             hints: `Found.hints` for the same images, of a bank of fewer classes; may be empty.
         """
+
+    def kits(self) -> list[Kit]:
+        """Graphs of its frozen passes, to be stored with a bank; none where torch is needed all the same."""
+        return []
 
     def kept(self) -> list[ClassState]:
         """The classes as they are read now: what a stored bank holds, and all that later classes need."""

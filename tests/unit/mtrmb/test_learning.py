@@ -12,7 +12,7 @@ from evernorm.features.extract import extract
 from evernorm.methods.bank import load_bank, save_bank
 from evernorm.methods.lesson import Lesson
 from evernorm.methods.memory.mtrmb import first_keys
-from evernorm.params.groups import Device
+from evernorm.params.groups import Device, PassEngine
 from tests.unit.mtrmb.conftest import NAMES
 
 UNTRAINED = ("mtrmb.prompts.epochs=1", "mtrmb.prompts.learning_rate=1e-12")
@@ -218,7 +218,7 @@ def test_a_bank_answers_without_a_text_encoder(learned, drawn, tmp_path, monkeyp
     """Saved and loaded where there is no transformers: the same scores; how it was trained is not in it."""
     save_bank(learned, tmp_path / "bank")
     monkeypatch.setattr("evernorm.text.encoder.TextEncoder.load", lambda *_: pytest.fail("it was asked"))
-    again = load_bank(tmp_path / "bank", Device.CPU)
+    again = load_bank(tmp_path / "bank", Device.CPU, PassEngine.TORCH)
     images = drawn("textile", 2, seed=31)
     one, two = (each.judge(each.see(images)) for each in (learned, again))
     np.testing.assert_array_equal(one.raw, two.raw)

@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 from evernorm.errors import ParamsError, StateError
 from evernorm.features.backbone import build_backbone
 from evernorm.methods.bank import load_bank, save_bank
-from evernorm.params.groups import Device, FeatureParams
+from evernorm.params.groups import Device, FeatureParams, PassEngine
 from tests.unit.ucad.banks import NAMES, assert_same, bytes_of, prompt_of
 
 
@@ -130,7 +130,7 @@ def test_without_prompts_knowledge_is_a_coreset_of_frozen_features(
         assert expected.calibration.at(60).to_json() == state.calibration.at(60).to_json()
     images = [*drawn("textile", 2, seed=3), *drawn("machined_part", 2, seed=3)]
     save_bank(detector, tmp_path)
-    assert_same(detector.predict(images), load_bank(tmp_path, Device.CPU).predict(images))
+    assert_same(detector.predict(images), load_bank(tmp_path, Device.CPU, PassEngine.TORCH).predict(images))
     assert detector.bank_bytes == 2 * 4 * convnext.dim * (40 + 60)
 
 
@@ -154,4 +154,4 @@ def test_prefix_prompts_on_a_transformer(learner_for, tiny_vit, lessons, drawn, 
     images = [*drawn("textile", 2, seed=3), *drawn("machined_part", 2, seed=3)]
     assert [0, 0, 1, 1] == detector.judge(detector.see(images)).place.tolist()
     save_bank(detector, tmp_path)
-    assert_same(detector.predict(images), load_bank(tmp_path, Device.CPU).predict(images))
+    assert_same(detector.predict(images), load_bank(tmp_path, Device.CPU, PassEngine.TORCH).predict(images))

@@ -5,14 +5,14 @@ import pytest
 from evernorm.errors import StateError
 from evernorm.files import read_arrays, write_arrays
 from evernorm.methods.bank import load_bank, save_bank
-from evernorm.params.groups import Device
+from evernorm.params.groups import Device, PassEngine
 from tests.unit.ucad.banks import NAMES, assert_same, bytes_of
 
 
 def test_a_stored_bank_answers_the_same_and_can_go_on(learned, lessons, drawn, tmp_path):
     """Save, load: the same predictions and the same files bit by bit; then it learns a third class."""
     save_bank(learned, tmp_path / "a")
-    loaded = load_bank(tmp_path / "a", Device.CPU)
+    loaded = load_bank(tmp_path / "a", Device.CPU, PassEngine.TORCH)
     assert ("ucad", learned.classes, learned.bank_bytes) == (
         loaded.learner.name,
         loaded.classes,
@@ -62,4 +62,4 @@ def test_a_bank_that_lost_a_part_is_refused(learned, tmp_path, file, part):
         assert len(kept) < len(arrays)
         write_arrays(path, kept)
     with pytest.raises(StateError):
-        load_bank(tmp_path, Device.CPU)
+        load_bank(tmp_path, Device.CPU, PassEngine.TORCH)

@@ -18,7 +18,7 @@ from evernorm.methods.anomalib.model import Model
 from evernorm.methods.anomalib.params import AnomalibParams
 from evernorm.methods.anomalib.training import Schedule, train
 from evernorm.methods.discriminant import covariance
-from evernorm.methods.learner import NOTHING, ClassState, Eye, Learner, Traits
+from evernorm.methods.learner import NOTHING, ClassState, Eye, TorchLearner, Traits
 from evernorm.methods.lesson import Lesson
 from evernorm.methods.registry import learner
 from evernorm.params.groups import Params
@@ -30,17 +30,18 @@ JUDGED = "judged."
 
 
 @learner
-class Anomalib(Learner):
+class Anomalib(TorchLearner):
     """A model of anomalib a class."""
 
     name = "anomalib"
     group = AnomalibParams
     traits = Traits(trained=True)
     packages = ("anomalib", "lightning")
+    extra = "anomalib"
     revisions: ClassVar[Mapping[str, int]] = {
-        **Learner.revisions,
-        "prompts": Learner.revisions["prompts"] + 1,
-        "knowledge": Learner.revisions["knowledge"] + 1,
+        **TorchLearner.revisions,
+        "prompts": TorchLearner.revisions["prompts"] + 1,
+        "knowledge": TorchLearner.revisions["knowledge"] + 1,
     }
 
     @property

@@ -18,7 +18,7 @@ from evernorm.alignment.encoding import encoding
 from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.weibull import Calibration
 from evernorm.errors import FitError
-from evernorm.features.backbone import TimmBackbone, choose_device
+from evernorm.features.backbone import Backbone, choose_device
 from evernorm.features.extract import collect
 from evernorm.files import read_arrays, write_arrays
 from evernorm.maps import highest
@@ -61,6 +61,7 @@ class DiffCont(Learner):
     group = DiffContParams
     traits = Traits(state=StateKind.CHAINED, trained=True)
     packages = ("diffusers",)
+    extra = "diffusion"
     revisions: ClassVar[Mapping[str, int]] = {
         **Learner.revisions,
         **dict.fromkeys(("knowledge", "weibull", "evaluate"), 4),
@@ -73,14 +74,19 @@ class DiffCont(Learner):
         return self.params.own(DiffContParams)
 
     @cached_property
-    def frozen(self) -> TimmBackbone | None:
+    def frozen(self) -> Backbone | None:
         """The backbone whose features are diffused; None where pixels are."""
         return self.backbone if self.own.prompts.space is Space.FEATURES else None
 
     @property
     def weights(self) -> str:
-        """`TimmBackbone.digest`; empty where pixels are diffused."""
+        """`Backbone.digest`; empty where pixels are diffused."""
         return self.frozen.digest if self.frozen else ""
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The backbone's, where there is one."""
+        return super().engines if self.frozen else ()
 
     @property
     def looks_back(self) -> bool:

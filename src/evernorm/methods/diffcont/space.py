@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evernorm.features.backbone import TimmBackbone
+from evernorm.features.backbone import Backbone
 from evernorm.types import Floats, Image
 
 
-def inputs(images: Sequence[Image], side: int, backbone: TimmBackbone | None) -> Floats:
+def inputs(images: Sequence[Image], side: int, backbone: Backbone | None) -> Floats:
     """Images of any size as float32 ``[n, C, side, side]``.
 
     Pixels lie in [−1, 1]; features are the backbone's patches, averaged to fewer.
@@ -29,7 +29,7 @@ def inputs(images: Sequence[Image], side: int, backbone: TimmBackbone | None) ->
     return pooled
 
 
-def channels(backbone: TimmBackbone | None) -> int:
+def channels(backbone: Backbone | None) -> int:
     """Of `inputs`."""
     return 3 if backbone is None else backbone.dim
 

@@ -16,6 +16,8 @@ from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.reading import Reading
 from evernorm.errors import StateError
 from evernorm.features.extract import extract
+from evernorm.features.frozen import FrozenBackbone, backbone_kit, elsewhere
+from evernorm.features.kit import Kit
 from evernorm.files import head, length
 from evernorm.memory.entry import build_memory
 from evernorm.memory.params import BudgetParams, MemoryParams, RoutingParams, Score
@@ -25,7 +27,7 @@ from evernorm.memory.search import NearestRows
 from evernorm.methods.detector import Detector, Found, Seen
 from evernorm.methods.learner import NOTHING, ClassState, Eye, Learner
 from evernorm.methods.lesson import Lesson, images_of
-from evernorm.params.groups import MethodParams
+from evernorm.params.groups import MethodParams, PassEngine
 from evernorm.types import Arrays, Floats, Image, Indices, Progress
 
 
@@ -51,13 +53,18 @@ class MemoryLearner(Learner):
     """Remembers a coreset of the frozen patch features."""
 
     group: ClassVar[type[MemoryMethodParams]] = BudgetMethodParams
-    revisions: ClassVar[Mapping[str, int]] = {**Learner.revisions, "knowledge": 4}
+    revisions: ClassVar[Mapping[str, int]] = {**Learner.revisions, "knowledge": 5}
     shrinks: ClassVar[bool] = False  # whether fewer rows of an entry are read as classes arrive
 
     @property
     def own(self) -> MemoryMethodParams:
         """The method's group of parameters."""
         return self.params.own(MemoryMethodParams)
+
+    @property
+    def elsewhere(self) -> PassEngine | None:
+        """`features.frozen.elsewhere`."""
+        return elsewhere(self.params.features)
 
     def remember(
         self, lesson: Lesson, trained: Arrays, before: Arrays = NOTHING, *, progress: Progress | None = None
@@ -82,9 +89,9 @@ class MemoryLearner(Learner):
             counts: How many of the images are of each class of the stream. An entry of several classes also has
                 `classes`, int32 ``[M]``: the place in the stream of the class that each row is of.
         """
-        knowledge, device = self.params.own(BudgetMethodParams).knowledge, self.backbone.device
+        knowledge = self.params.own(BudgetMethodParams).knowledge
         rows, images, evidence = build_memory(
-            features, knowledge.budget, knowledge, self.params.seed, device, shrinks=self.shrinks
+            features, knowledge.budget, knowledge, self.params.seed, shrinks=self.shrinks
         )
         if len(counts) == 1:
             return {"rows": rows}, evidence
@@ -159,6 +166,14 @@ class MemoryDetector(Detector):
     def shared_bytes(self) -> int:
         """Bytes of the one memory of a method that does not route."""
         return 0 if self.traits.routes else sum(memory.rows.nbytes for memory in self.memories)
+
+    def kits(self) -> list[Kit]:
+        """The pass of the backbone."""
+        backbone = self.learner.backbone
+        if isinstance(backbone, FrozenBackbone):
+            return [backbone.kit]
+        engine = self.learner.elsewhere
+        return [backbone_kit(backbone.trainable, engine)] if engine else []
 
     def kept(self) -> list[ClassState]:
         """Only rows within the budget."""

@@ -19,6 +19,7 @@ from pydantic import Field
 from evernorm.calibration.evidence import Evidence
 from evernorm.errors import ParamsError, StateError
 from evernorm.features.extract import collect
+from evernorm.features.kit import Kit
 from evernorm.memory.coreset import greedy_k_centre
 from evernorm.memory.entry import build_memory
 from evernorm.memory.params import MemoryParams
@@ -36,6 +37,7 @@ from evernorm.prompts.contrastive import structure_loss
 from evernorm.prompts.cross_modal import cross_modal_loss, query_match
 from evernorm.prompts.fused import Adapter, FusedBackbone
 from evernorm.prompts.fusion import Fused, Text, first_fusion, fuse
+from evernorm.prompts.graphs import PromptedGraphs, prompted_kits, prompted_of
 from evernorm.prompts.params import PromptKind, PromptParams
 from evernorm.prompts.prompted import PromptedBackbone
 from evernorm.prompts.trainee import Trainee, first_prompt, spread
@@ -105,7 +107,7 @@ class Mtrmb(PromptedLearner[Adapter]):
         Raises:
             ParamsError: The backbone takes no such prompts.
         """
-        return FusedBackbone(PromptedBackbone(self.backbone, self.own.prompts, self.own.prompts.key_layers))
+        return FusedBackbone(prompted_of(self.backbone, self.own.prompts, self.own.prompts.key_layers))
 
     @cached_property
     def encoder(self) -> TextEncoder:
@@ -160,7 +162,9 @@ class Mtrmb(PromptedLearner[Adapter]):
             self.params.features.batch_size,
         )[FROZEN]
         keys = first_keys(queries, own.keys)
-        trainee = Multimodal(self.network.network, own, labels, queries, keys, tokens, self.params.seed)
+        trainee = Multimodal(
+            self.network.network.trainable, own, labels, queries, keys, tokens, self.params.seed
+        )
         fitted = self.fit(trainee, lesson, checkpoint, progress)
         # The keys as they began are kept where nothing trains them.
         return {"keys": keys, **fitted, **(tokens.arrays() if tokens else {})}
@@ -179,9 +183,7 @@ class Mtrmb(PromptedLearner[Adapter]):
         """
         images, knowledge, size = lesson.experience, self.own.knowledge, self.params.features.batch_size
         seen = collect(self.eye(trained), images.read, len(images), size, progress=progress)
-        memory = build_memory(
-            seen[ADAPTED], knowledge.rows, knowledge, self.params.seed, self.backbone.device, shrinks=False
-        )
+        memory = build_memory(seen[ADAPTED], knowledge.rows, knowledge, self.params.seed, shrinks=False)
         return {"rows": memory.rows}, self.shown(memory.evidence, seen)
 
     def adapter_of(self, trained: Arrays) -> Adapter:
@@ -310,6 +312,18 @@ class MtrmbDetector(PromptedDetector[Adapter]):
             state.name: memory.rows.nbytes + np.asarray(state.trained["keys"]).nbytes + adapter.nbytes
             for state, memory, adapter in zip(self.states, self.memories, self.adapters, strict=True)
         }
+
+    def kits(self) -> list[Kit]:
+        """The pass of the backbone, those with prompts, and the fusion."""
+        learner, engine = self.learner, self.learner.elsewhere
+        own, network = learner.own.prompts, learner.network
+        kits = [*super().kits(), *prompted_kits(network.network, own, own.key_layers, engine)]
+        if isinstance(network.network, PromptedGraphs):
+            engine = network.network.engine
+        if engine and self.adapters and self.adapters[0].fusion:
+            rows, columns = learner.backbone.grid
+            kits.append(network.fusion_kit(self.adapters[0], engine, rows * columns))
+        return kits
 
     def kept(self) -> list[ClassState]:
         """Everything but how it was trained."""

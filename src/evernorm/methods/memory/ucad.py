@@ -18,6 +18,7 @@ from pydantic import Field
 from evernorm.calibration.evidence import Evidence
 from evernorm.errors import StateError
 from evernorm.features.extract import collect
+from evernorm.features.kit import Kit
 from evernorm.memory.entry import build_memory, farthest_points
 from evernorm.memory.keys import key_distances, leave_one_out_key_distances
 from evernorm.memory.params import MemoryParams
@@ -31,9 +32,9 @@ from evernorm.methods.memory.prompted import ADAPTED, FROZEN, PromptedDetector, 
 from evernorm.methods.memory.ucad_ablations import ucad_tables
 from evernorm.methods.registry import learner
 from evernorm.params.groups import Group, Levels
+from evernorm.prompts.graphs import Prompted, prompted_kits, prompted_of
 from evernorm.prompts.params import PromptParams
 from evernorm.prompts.prompt import Prompt
-from evernorm.prompts.prompted import PromptedBackbone
 from evernorm.prompts.trainee import PromptTrainee
 from evernorm.types import Arrays, Floats, Indices, Progress
 
@@ -74,13 +75,13 @@ class Ucad(PromptedLearner[Prompt]):
         return self.params.own(UcadParams)
 
     @cached_property
-    def network(self) -> PromptedBackbone:
+    def network(self) -> Prompted:
         """The backbone with room for prompts.
 
         Raises:
             ParamsError: The backbone takes no such prompts.
         """
-        return PromptedBackbone(self.backbone, self.own.prompts, self.own.knowledge.key_layers)
+        return prompted_of(self.backbone, self.own.prompts, self.own.knowledge.key_layers)
 
     def check(self) -> None:
         """Refuse prompts that the backbone cannot take, before hours of segmentation."""
@@ -103,7 +104,7 @@ class Ucad(PromptedLearner[Prompt]):
         """Train the prompt so that patches of one part attract and of different parts repel (Eq. 3)."""
         if not self.network.shapes:
             return {}
-        trainee = PromptTrainee(self.network, self.parts_of(lesson), self.params.seed)
+        trainee = PromptTrainee(self.network.trainable, self.parts_of(lesson), self.params.seed)
         return self.fit(trainee, lesson, checkpoint, progress)
 
     def remember(
@@ -114,7 +115,7 @@ class Ucad(PromptedLearner[Prompt]):
         Memory: frozen and prompted features (each n · P · d · 4 bytes; memory-mapped beyond 2 GiB) and what
         `build_memory` holds.
         """
-        images, knowledge, device = lesson.experience, self.own.knowledge, self.backbone.device
+        images, knowledge = lesson.experience, self.own.knowledge
         see, size = self.eye(trained), self.params.features.batch_size
         seen = collect(see, images.read, len(images), size, progress=progress)
         frozen, adapted = seen[FROZEN], seen[ADAPTED]
@@ -123,10 +124,8 @@ class Ucad(PromptedLearner[Prompt]):
         points = farthest_points(flat, knowledge.keys)
         keys = np.ascontiguousarray(flat[points])
 
-        memory = build_memory(  # Eq. 2
-            adapted, knowledge.rows, knowledge, self.params.seed, device, shrinks=False
-        )
-        routing = leave_one_out_key_distances(frozen, keys, points // frozen.shape[1], device)
+        memory = build_memory(adapted, knowledge.rows, knowledge, self.params.seed, shrinks=False)  # Eq. 2
+        routing = leave_one_out_key_distances(frozen, keys, points // frozen.shape[1])
         evidence = replace(memory.evidence, routing=routing)
         return {"keys": keys, "rows": memory.rows}, self.shown(evidence, seen)
 
@@ -171,6 +170,14 @@ class UcadDetector(PromptedDetector[Prompt]):
             )
         }
 
+    def kits(self) -> list[Kit]:
+        """The pass of the backbone, and those with prompts."""
+        own, engine = self.learner.own, self.learner.elsewhere
+        return [
+            *super().kits(),
+            *prompted_kits(self.network, own.prompts, own.knowledge.key_layers, engine),
+        ]
+
     def kept(self) -> list[ClassState]:
         """Everything but how the prompt was trained."""
         return [
@@ -200,7 +207,7 @@ class UcadDetector(PromptedDetector[Prompt]):
 
     def _statistics(self, frozen: Floats, hints: Arrays) -> Floats:
         known = hints.get("statistics", np.empty((len(frozen), 0), np.float32))
-        further = key_distances(frozen, self.keys[known.shape[1] :], self.learner.backbone.device)
+        further = key_distances(frozen, self.keys[known.shape[1] :])
         return np.hstack([known, further])
 
     @cached_property
@@ -208,6 +215,5 @@ class UcadDetector(PromptedDetector[Prompt]):
         """The tails of the classes, and how far the classes are from one another."""
         tails = [state.calibration and state.calibration.routing for state in self.states]
         limits = np.array([tail.threshold if tail else np.inf for tail in tails])
-        device = self.learner.backbone.device
-        between = [key_distances(keys[None], self.keys, device)[0] for keys in self.keys]
+        between = [key_distances(keys[None], self.keys)[0] for keys in self.keys]
         return UnknownRule(limits, np.array(between).T, self.learner.own.evaluate.unknown_margin)

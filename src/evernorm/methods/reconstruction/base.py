@@ -21,7 +21,7 @@ from evernorm.maps import highest
 from evernorm.methods.ablation import Tables
 from evernorm.methods.discriminant import covariance
 from evernorm.methods.held_out import split
-from evernorm.methods.learner import NOTHING, ClassState, Eye, Learner, StateKind, Traits
+from evernorm.methods.learner import NOTHING, ClassState, Eye, StateKind, TorchLearner, Traits
 from evernorm.methods.lesson import Lesson
 from evernorm.methods.reconstruction.ablations import cada_tables
 from evernorm.methods.reconstruction.detector import ReconstructionDetector
@@ -34,7 +34,7 @@ from evernorm.reconstruction.training import Material, Training
 from evernorm.types import Arrays, Floats, Image, Indices, Progress, Read
 
 
-class ReconstructionLearner(Learner):
+class ReconstructionLearner(TorchLearner):
     """A network behind a frozen encoder that learns to give back what normal images look like there."""
 
     traits = Traits(state=StateKind.CHAINED, trained=True)

@@ -1,0 +1,137 @@
+"""Graphs of a frozen network with what is known of them, made by torch once on a machine and kept, or stored with a bank."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from evernorm.errors import MachineError, StateError
+from evernorm.features.engine import Graph, load_graph
+from evernorm.features.graph import REVISION, Traced, write_graphs
+from evernorm.files import read_json, sha256_file, sha256_json, write_json
+from evernorm.params.groups import PassEngine
+from evernorm.types import Arrays
+
+CACHE = "EVERNORM_CACHE"
+"""Names the folder of what is made once on a machine; by default evernorm's in the user's cache."""
+
+
+@dataclass(frozen=True)
+class Kit:
+    """Graphs and a record, in a folder.
+
+    Attributes:
+        name: ``<name>.json`` is the record.
+        folder: Where they are.
+        record: What is known of them.
+    """
+
+    name: str
+    folder: Path
+    record: Mapping[str, Any]
+    _ready: dict[str, Graph] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, folder: Path, name: str) -> "Kit":
+        """What is stored.
+
+        Raises:
+            StateError: It is missing or damaged.
+        """
+        stored = read_json(folder / f"{name}.json")
+        for file, digest in stored["files"].items():
+            if not (folder / file).is_file() or sha256_file(folder / file) != digest:
+                raise StateError(f"{folder / file} is damaged; fetch the bank again")
+        return cls(name, folder, stored["record"])
+
+    def graph(self, name: str, engine: PassEngine) -> Graph:
+        """One of its graphs, ready to run."""
+        if name not in self._ready:
+            self._ready[name] = load_graph(self.folder / f"{name}.onnx", engine)
+        return self._ready[name]
+
+    def store(self, folder: Path) -> None:
+        """Copy all of it."""
+        stored = f"{self.name}.json"
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in (*read_json(self.folder / stored)["files"], stored):
+            if (self.folder / file).resolve() != (folder / file).resolve():
+                shutil.copyfile(self.folder / file, folder / file)
+
+
+Made = tuple[Mapping[str, Any], Mapping[str, Traced], Arrays]
+"""Record, graphs, weights."""
+
+
+def kit_of(
+    name: str,
+    recipe: Mapping[str, Any],
+    engine: PassEngine,
+    make: Callable[[], Made],
+    beside: Path | None = None,
+) -> Kit:
+    """The kit that a recipe makes; made once on a machine, or stored with a bank.
+
+    Args:
+        name: Of the kit.
+        recipe: Everything that it depends on, but the code that makes it.
+        engine: What checks it.
+        make: Makes it; asks for torch.
+        beside: Where another kit of the same network is: a bank's folder has them all.
+
+    Raises:
+        MachineError: The cache cannot be written, or what converts is not installed.
+        ParamsError: The network cannot be converted.
+    """
+    if beside and (beside / f"{name}.json").is_file():
+        return Kit.of(beside, name)
+    made_by = {package: _version(package) for package in ("torch", "timm", "onnx", "evernorm")}
+    key = sha256_json({"name": name, "revision": REVISION, "recipe": dict(recipe), "versions": made_by})
+    home = _cache() / "kits"
+    folder = home / f"{name}-{key[:32]}"
+    with suppress(StateError, KeyError, TypeError):
+        return Kit.of(folder, name)
+    record, traced, weights = make()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".", dir=home))
+        try:
+            files = write_graphs(beside, traced, weights, engine)
+            write_json(
+                beside / f"{name}.json",
+                {"record": dict(record), "files": {file: sha256_file(beside / file) for file in files}},
+            )
+            shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+            with suppress(OSError):  # another process was faster
+                beside.rename(folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    except OSError as error:
+        raise MachineError(
+            f"{home} cannot be written ({error.strerror}); let {CACHE} name a folder that can"
+        ) from error
+    return Kit.of(folder, name)
+
+
+def store_kits(kits: Iterable[Kit], folder: Path) -> None:
+    """Copy kits that share their weights."""
+    for kit in kits:
+        kit.store(folder)
+
+
+def _cache() -> Path:
+    if named := os.environ.get(CACHE):
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evernorm"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
