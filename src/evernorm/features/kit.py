@@ -1,5 +1,6 @@
 """Graphs of a frozen network with what is known of them, made by torch once on a machine and kept, or stored with a bank."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -96,26 +97,30 @@ def kit_of(
     folder = home / f"{name}-{key[:32]}"
     with suppress(StateError, KeyError, TypeError):
         return Kit.of(folder, name)
-    record, traced, weights = make()
     try:
         home.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".", dir=home))
-        try:
-            files = write_graphs(beside, traced, weights, engine)
-            write_json(
-                beside / f"{name}.json",
-                {"record": dict(record), "files": {file: sha256_file(beside / file) for file in files}},
-            )
-            shutil.rmtree(folder, ignore_errors=True)  # a damaged one
-            with suppress(OSError):  # another process was faster
-                beside.rename(folder)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+        with (home / f".{folder.name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one process makes it, the others wait; gone with the process
+            with suppress(StateError, KeyError, TypeError):
+                return Kit.of(folder, name)
+            _make(home, folder, name, engine, make)
     except OSError as error:
         raise MachineError(
             f"{home} cannot be written ({error.strerror}); let {CACHE} name a folder that can"
         ) from error
     return Kit.of(folder, name)
+
+
+def _make(home: Path, folder: Path, name: str, engine: PassEngine, make: Callable[[], Made]) -> None:
+    record, traced, weights = make()
+    with tempfile.TemporaryDirectory(prefix=".", dir=home) as beside:
+        made = Path(beside) / name
+        made.mkdir()
+        files = write_graphs(made, traced, weights, engine)
+        digests = {file: sha256_file(made / file) for file in files}
+        write_json(made / f"{name}.json", {"record": dict(record), "files": digests})
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+        made.rename(folder)
 
 
 def store_kits(kits: Iterable[Kit], folder: Path) -> None:
