@@ -14,6 +14,7 @@ from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.reading import Reading
 from evernorm.data.profile import Profile
 from evernorm.errors import StateError
+from evernorm.features.frozen import FrozenBackbone
 from evernorm.features.kit import Kit
 from evernorm.maps import anomaly_map, region_of
 from evernorm.methods.learner import ClassState, Learner, Traits
@@ -262,8 +263,9 @@ class Detector(ABC):
         """
 
     def kits(self) -> list[Kit]:
-        """Graphs of its frozen passes, to be stored with a bank; none where torch is needed all the same."""
-        return []
+        """Graphs of its frozen passes, to be stored with a bank; none where torch runs them."""
+        backbone = self.learner.backbone
+        return [backbone.kit] if isinstance(backbone, FrozenBackbone) else []
 
     def kept(self) -> list[ClassState]:
         """The classes as they are read now: what a stored bank holds, and all that later classes need."""

@@ -16,7 +16,7 @@ from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.reading import Reading
 from evernorm.errors import StateError
 from evernorm.features.extract import extract
-from evernorm.features.frozen import FrozenBackbone, backbone_kit, elsewhere
+from evernorm.features.frozen import backbone_kit, elsewhere
 from evernorm.features.kit import Kit
 from evernorm.files import head, length
 from evernorm.memory.entry import build_memory
@@ -168,12 +168,10 @@ class MemoryDetector(Detector):
         return 0 if self.traits.routes else sum(memory.rows.nbytes for memory in self.memories)
 
     def kits(self) -> list[Kit]:
-        """The pass of the backbone."""
-        backbone = self.learner.backbone
-        if isinstance(backbone, FrozenBackbone):
-            return [backbone.kit]
-        engine = self.learner.elsewhere
-        return [backbone_kit(backbone.trainable, engine)] if engine else []
+        """The pass of the backbone, for other machines too where torch runs it here."""
+        if (kits := super().kits()) or (engine := self.learner.elsewhere) is None:
+            return kits
+        return [backbone_kit(self.learner.backbone.trainable, engine)]
 
     def kept(self) -> list[ClassState]:
         """Only rows within the budget."""
