@@ -17,8 +17,8 @@ class NearestRows:
     A product only finds the indices. Distances are then taken from the rows themselves, because |y|² − 2xy of many
     queries at once is rounded differently in each batch.
 
-    On a processor the nearest row is found by NumPy, whose product takes a quarter to a seventh of FAISS' time
-    (docs/results.md, "Search"); FAISS finds neighbourhoods, and everything on a GPU.
+    On a processor the nearest row is found by NumPy, whose product takes a half to an eighth of FAISS' time
+    (docs/results.md, "Engines and search"); FAISS finds neighbourhoods, and everything on a GPU.
 
     Args:
         rows: float32 ``[k, d]``.
