@@ -1,5 +1,9 @@
 """Frozen passes on other engines than torch: the same features, from what is stored with a bank, without torch."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -171,3 +175,22 @@ def test_real_images_are_ranked_alike(shared_data):
         distances, _ = search(features[len(train) :], memory)
         figures[engine] = auroc(labels, top_scores(distances.reshape(len(test), -1)))
     assert all(abs(figures[engine] - figures[PassEngine.TORCH]) <= 1e-3 for engine in ENGINES), figures
+
+
+@pytest.mark.parametrize("imported", ["features", "anomalib"])
+def test_nobody_is_told_of_it(imported, tmp_path):
+    """OpenVINO tells its makers when it is imported, and leaves a mark in the home; ours does neither."""
+    code = {
+        "features": "from evernorm.features.frozen import frozen_backbone as f; from evernorm.params.groups import *;"
+        "import numpy as np; f(FeatureParams(image_size=64, engine='openvino')).features([np.zeros((9, 9, 3), np.uint8)])",
+        "anomalib": "from evernorm.methods.anomalib.library import library; library(); import openvino",
+    }[imported]
+    said = subprocess.run(
+        [sys.executable, "-c", f"{code}; import sys; print(sys.modules['openvino_telemetry'])"],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "None" == said.stdout.strip()
+    assert not (tmp_path / "intel").exists()

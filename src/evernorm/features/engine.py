@@ -5,6 +5,7 @@ Everything is computed in float32, one image at a time: what an image is seen as
 
 import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,16 @@ def load_graph(path: Path, engine: PassEngine) -> Graph:
         raise StateError(f"{path} cannot be read by {engine.value}: {error}") from error
 
 
+def silence_openvino() -> None:
+    """To be called before openvino is imported, as that alone would tell its makers of the import.
+
+    Where its telemetry cannot be imported, a stub of its own takes the place, which does nothing.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+
 def _openvino(path: Path) -> Graph:
+    silence_openvino()
     import openvino
 
     core = openvino.Core()

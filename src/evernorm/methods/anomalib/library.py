@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evernorm.errors import MachineError, ParamsError, WeightsError
+from evernorm.features.engine import silence_openvino
 
 OURS = ("backbone", "encoder_name", "pre_trained")
 """Arguments of constructors that say which frozen network is loaded: `features.backbone`, `features.weights`."""
@@ -35,6 +36,7 @@ def library() -> Any:
             # What is imported on its way: FrEIA's escapes, timm's and its own old places. Nobody here can mend it.
             for category in (DeprecationWarning, FutureWarning, SyntaxWarning):
                 warnings.simplefilter("ignore", category)
+            silence_openvino()
             import anomalib.models
     except ImportError as error:
         raise MachineError(
