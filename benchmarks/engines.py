@@ -22,7 +22,7 @@ bank = load_bank(sys.argv[2], Device.CPU, PassEngine(sys.argv[3]))
 images = [read_image(Path(path)) for path in sys.argv[4:]]
 bank.predict(images[:1])
 first = time.time() - began
-def quickest(call):
+def median_of(call):
     for image in images[:2]:
         call(image)
     taken = []
@@ -31,8 +31,8 @@ def quickest(call):
         call(image)
         taken.append(time.perf_counter() - started)
     return statistics.median(taken) * 1e3
-whole = quickest(lambda image: bank.predict([image]))
-alone = quickest(lambda image: bank.learner.backbone.features([image]))
+whole = median_of(lambda image: bank.predict([image]))
+alone = median_of(lambda image: bank.learner.backbone.features([image]))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 answers = [[p.routed_class, p.anomalous, float(p.score)] for p in bank.predict(images)]
 print(json.dumps({"first": first, "whole": whole, "alone": alone, "peak": peak, "answers": answers,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 
 from evernorm import __version__
+from evernorm.features.frozen import BACKBONE
+from evernorm.features.kit import Kit
 from evernorm.files import read_json, sha256_file
 from evernorm.methods.bank import bank_digest
 from evernorm.methods.registry import learners
@@ -199,13 +201,13 @@ def _save_model(folder: Path, workspace: Workspace, name: str) -> None:
         data_path=str(workspace.paths.model(name)),
         signature=ModelSignature(inputs, outputs, params),
         input_example=pd.DataFrame({COLUMN: [_example_image()]}),
-        pip_requirements=[requirement(workspace.params.method)],
+        pip_requirements=[requirement(workspace.params.method, workspace.paths.model(name))],
     )
 
 
-def requirement(method: str) -> str:
-    """What a machine that serves a bank of a method installs."""
-    extra = learners()[method].extra
+def requirement(method: str, bank: Path) -> str:
+    """What a machine that serves a bank of a method installs; torch where it was stored without graphs."""
+    extra = learners()[method].extra or ("" if Kit.is_stored(bank, BACKBONE) else "torch")
     return f"evernorm[{extra}]=={__version__}" if extra else f"evernorm=={__version__}"
 
 

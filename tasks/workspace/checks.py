@@ -72,7 +72,7 @@ def _check_device(features: FeatureParams) -> None:
 
     if features.device is Device.CUDA:  # the others are here without asking, and to ask is to import torch
         choose_device(features.device)
-    choose_engine(features.engine, features.device)
+        choose_engine(features.engine, features.device)  # otherwise whoever builds the backbone says so
 
 
 def _check_method(params: Params) -> None:

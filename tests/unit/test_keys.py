@@ -51,7 +51,7 @@ def test_an_image_is_not_influenced_by_other_images_or_classes():
 def test_more_keys_than_are_searched_at_once(monkeypatch):
     """Where a block of keys ends changes nothing."""
     whole = key_distances(FEATURES, KEYS)
-    monkeypatch.setattr("evernorm.memory.keys._KEYS_AT_ONCE", 7)
+    monkeypatch.setattr("evernorm.memory.search._AT_ONCE", 7 * FEATURES.shape[1])  # seven keys
     np.testing.assert_array_equal(whole, key_distances(FEATURES, KEYS))
 
 

@@ -173,8 +173,12 @@ class TimmBackbone:
 
     @cached_property
     def digest(self) -> str:
-        """`weights_digest`."""
-        return weights_digest(self.weights())
+        """SHA-256 of the weights: two backbones with the same give the same features."""
+        hashed = hashlib.sha256()
+        for name, array in sorted(self.weights().items()):
+            hashed.update(f"{name}:{array.dtype}:{array.shape}\n".encode())
+            hashed.update(np.ascontiguousarray(array).tobytes())
+        return hashed.hexdigest()
 
     @property
     def trainable(self) -> "TimmBackbone":
@@ -193,16 +197,6 @@ class TimmBackbone:
             intermediates_only=True,
         )
         return levels
-
-
-def weights_digest(weights: Arrays) -> str:
-    """SHA-256 of weights by name: two backbones with the same give the same features."""
-    hashed = hashlib.sha256()
-    for name in sorted(weights):
-        array = weights[name]
-        hashed.update(f"{name}:{array.dtype}:{array.shape}\n".encode())
-        hashed.update(np.ascontiguousarray(array).tobytes())
-    return hashed.hexdigest()
 
 
 def build_backbone(params: FeatureParams, seed: int = 0) -> TimmBackbone:

@@ -26,7 +26,7 @@ from evernorm.types import Arrays, Floats, Image
 if TYPE_CHECKING:
     from torch import Tensor
 
-NAME = "backbone"
+BACKBONE = "backbone"
 IMAGES, PATCHES = "images", "patches"
 
 
@@ -90,14 +90,14 @@ def frozen_backbone(params: FeatureParams, seed: int = 0) -> Backbone:
         "weights": source_digest(params.weights, params.backbone),
         "seed": seed if params.weights == RANDOM else None,
     }
-    kit = kit_of(NAME, recipe, engine, lambda: _made(build_backbone(on_cpu, seed)))
+    kit = kit_of(BACKBONE, recipe, engine, lambda: _made(build_backbone(on_cpu, seed)))
     return FrozenBackbone(kit, engine, lambda: build_backbone(params, seed))
 
 
 def backbone_kit(backbone: TimmBackbone, engine: PassEngine) -> Kit:
     """The graph of a backbone that torch runs, for machines where it does not."""
     recipe = {"architecture": backbone.architecture.to_json(), "digest": backbone.digest}
-    return kit_of(NAME, recipe, engine, lambda: _made(on_processor(backbone)))
+    return kit_of(BACKBONE, recipe, engine, lambda: _made(on_processor(backbone)))
 
 
 def on_processor(backbone: TimmBackbone) -> TimmBackbone:
@@ -127,9 +127,9 @@ def stored_backbone(folder: Path, architecture: Architecture, device: Device, en
         return rebuild_backbone(architecture, read_arrays(folder / WEIGHTS), device)
 
     chosen = choose_engine(engine, device)
-    if chosen is PassEngine.TORCH or not (folder / f"{NAME}.json").is_file():
+    if chosen is PassEngine.TORCH or not Kit.is_stored(folder, BACKBONE):
         return in_torch()
-    return FrozenBackbone(Kit.of(folder, NAME), chosen, in_torch)
+    return FrozenBackbone(Kit.of(folder, BACKBONE), chosen, in_torch)
 
 
 def _made(backbone: TimmBackbone) -> Made:

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -50,6 +50,11 @@ class Kit:
                 raise StateError(f"{folder / file} is damaged; fetch the bank again")
         return cls(name, folder, stored["record"])
 
+    @staticmethod
+    def is_stored(folder: Path, name: str) -> bool:
+        """Whether a folder has one of that name."""
+        return (folder / f"{name}.json").is_file()
+
     def graph(self, name: str, engine: PassEngine) -> Graph:
         """One of its graphs, ready to run."""
         if name not in self._ready:
@@ -89,7 +94,7 @@ def kit_of(
         MachineError: The cache cannot be written, or what converts is not installed.
         ParamsError: The network cannot be converted.
     """
-    if beside and (beside / f"{name}.json").is_file():
+    if beside and Kit.is_stored(beside, name):
         return Kit.of(beside, name)
     made_by = {package: _version(package) for package in ("torch", "timm", "onnx", "evernorm")}
     key = sha256_json({"name": name, "revision": REVISION, "recipe": dict(recipe), "versions": made_by})
@@ -121,12 +126,6 @@ def _make(home: Path, folder: Path, name: str, engine: PassEngine, make: Callabl
         write_json(made / f"{name}.json", {"record": dict(record), "files": digests})
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one
         made.rename(folder)
-
-
-def store_kits(kits: Iterable[Kit], folder: Path) -> None:
-    """Copy kits that share their weights."""
-    for kit in kits:
-        kit.store(folder)
 
 
 def _cache() -> Path:

@@ -9,20 +9,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evernorm.memory.search import euclidean
+from evernorm.memory.search import NearestRows
 from evernorm.types import Floats, Indices
-
-_KEYS_AT_ONCE = 4096  # bounds the memory of a search: that many keys times the patches of one image
 
 
 def key_distances(features: Floats, keys: Sequence[Floats]) -> Floats:
     """Mean distance of the keys of each class to the nearest patch of each image (Eq. 4).
 
-    The keys of all classes are searched in one product an image. Distances are then taken from the rows
-    themselves, so the answer for an image does not depend on the other images, nor, but for patches equally
+    The patches nearest to the keys of all classes are searched for at once, an image at a time. Distances are then
+    taken from the rows themselves, so the answer for an image does not depend on the other images, nor, but for patches equally
     near within rounding, on the other classes.
 
-    Memory: 4096 · P · 4 bytes, and the keys of all classes.
+    Memory: what `NearestRows` holds of an image's patches, and the keys of all classes.
 
     Args:
         features: Frozen patch features, float32 ``[n, P, d]``.
@@ -38,8 +36,7 @@ def key_distances(features: Floats, keys: Sequence[Floats]) -> Floats:
     sizes = np.array([len(each) for each in keys])
     means = np.empty((len(features), len(keys)), np.float32)
     for number in range(len(features)):
-        image = np.asarray(features[number])
-        distances = euclidean(rows, image, _nearest_patches(rows, image))
+        distances, _ = NearestRows(features[number]).nearest(rows)
         means[number] = np.add.reduceat(distances.astype(np.float64), starts) / sizes
     return means
 
@@ -59,21 +56,6 @@ def leave_one_out_key_distances(features: Floats, keys: Floats, source: Indices)
     for number in range(len(features)):
         others = source != number
         if others.any():
-            image = np.asarray(features[number])
-            nearest = _nearest_patches(keys, image)
-            means[number] = euclidean(keys, image, nearest)[others].mean(dtype=np.float64)
+            distances, _ = NearestRows(features[number]).nearest(keys)
+            means[number] = distances[others].mean(dtype=np.float64)
     return means
-
-
-def _nearest_patches(keys: Floats, patches: Floats) -> Indices:
-    """Number of the patch nearest to each key: int64 ``[k]``."""
-    centre = patches.mean(axis=0)  # what all have in common would only cost digits
-    patches = patches - centre
-    norms, transposed = np.einsum("pd,pd->p", patches, patches), np.ascontiguousarray(-2 * patches.T)
-    nearest = np.empty(len(keys), np.int64)
-    for start in range(0, len(keys), _KEYS_AT_ONCE):
-        block = keys[start : start + _KEYS_AT_ONCE] - centre
-        squared = block @ transposed
-        squared += norms
-        nearest[start : start + len(block)] = squared.argmin(axis=1)
-    return nearest

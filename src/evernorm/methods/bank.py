@@ -26,7 +26,6 @@ from evernorm.errors import ParamsError, StateError
 from evernorm.features.backbone import Architecture
 from evernorm.features.frozen import stored_backbone
 from evernorm.features.graph import WEIGHTS
-from evernorm.features.kit import store_kits
 from evernorm.files import (
     check_schema,
     read_arrays,
@@ -52,9 +51,10 @@ def save_bank(detector: Detector, folder: Path) -> None:
     architecture = None
     if learner.weights:
         architecture = learner.backbone.architecture.to_json()
-        if kits := detector.kits():
-            store_kits(kits, folder)
-        else:
+        kits = detector.kits()
+        for kit in kits:
+            kit.store(folder)
+        if not kits:
             write_arrays(folder / WEIGHTS, learner.backbone.weights())
     _write(folder / "trained.safetensors", {state.name: state.trained for state in states})
     _write(folder / "entries.safetensors", {state.name: state.entry for state in states})

@@ -74,6 +74,8 @@ class FusedBackbone:
 
     def finish(self, begun: Begun, adapters: Sequence[Adapter]) -> Floats:
         """Fused features ``[n, P, d]`` of each image with its adapter."""
+        if not adapters[0].fusion:
+            return self.network.finish(begun, [adapter.prompt for adapter in adapters])
         if isinstance(self.network, PromptedGraphs):
             return self._through_graphs(self.network, begun, adapters)
         return _in_torch(self.network, begun, adapters)
@@ -89,8 +91,6 @@ class FusedBackbone:
 
     def _through_graphs(self, network: PromptedGraphs, begun: Begun, adapters: Sequence[Adapter]) -> Floats:
         patches = network.finish(begun, [adapter.prompt for adapter in adapters])
-        if not adapters[0].fusion:
-            return patches
         if self._fuse is None:
             kit = self.fusion_kit(adapters[0], network.engine, patches.shape[1])
             self._fuse = kit.graph(FUSE, network.engine)
@@ -105,13 +105,12 @@ def _in_torch(network: PromptedBackbone, begun: Begun, adapters: Sequence[Adapte
     device = network.backbone.device
     with torch.inference_mode(), network.backbone.half():
         patches = network.resume(begun, network.stack([adapter.prompt for adapter in adapters]))
-        if names := list(adapters[0].fusion):
-            features, there = stacked([adapter.tokens for adapter in adapters if adapter.tokens])
-            text = Text(torch.from_numpy(features).to(device), torch.from_numpy(there).to(device))
-            each = {name: np.stack([adapter.fusion[name] for adapter in adapters]) for name in names}
-            weights = {name: torch.from_numpy(value).to(device) for name, value in each.items()}
-            patches = fuse(patches, text, weights).patches
-        return patches.float().cpu().numpy()
+        features, there = stacked([adapter.tokens for adapter in adapters if adapter.tokens])
+        text = Text(torch.from_numpy(features).to(device), torch.from_numpy(there).to(device))
+        names = adapters[0].fusion
+        each = {name: np.stack([adapter.fusion[name] for adapter in adapters]) for name in names}
+        weights = {name: torch.from_numpy(value).to(device) for name, value in each.items()}
+        return fuse(patches, text, weights).patches.float().cpu().numpy()
 
 
 def _inputs(adapter: Adapter) -> Arrays:

@@ -20,7 +20,11 @@ class Dropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         """Of any shape; itself where nothing is trained."""
-        return self.kept(input) * self.factor if self.training and self.p else input
+        return self.kept(input) * self.factor if self.by_bits(input) else super().forward(input)
+
+    def by_bits(self, input: Tensor) -> bool:
+        """Whether values are dropped by us, and not by torch."""
+        return self.training and self.p > 0 and input.device.type == "cpu"
 
     @property
     def factor(self) -> float:
@@ -28,9 +32,7 @@ class Dropout(nn.Dropout):
         return 1 / (1 - self.p)
 
     def kept(self, input: Tensor) -> Tensor:
-        """Zeros where a value is dropped; the others as they are."""
-        if input.device.type != "cpu":
-            return input * torch.empty_like(input).bernoulli_(1 - self.p)
+        """Zeros where a value is dropped; the others as they are (`by_bits`)."""
         rng = np.random.Generator(np.random.SFC64(int(torch.randint(2**62, ()))))
         words = rng.integers(0, 2**64, -(-input.numel() // 4), np.uint64)
         drawn = torch.from_numpy(words.view(np.int16)[: input.numel()]).view(input.shape)
@@ -80,10 +82,11 @@ class Attention(nn.MultiheadAttention):
         told = linear(source, weights[self.embed_dim :], biases[self.embed_dim :])
         q, k, v = (self._heads(each) for each in (asked, *told.chunk(2, dim=2)))
         looked = torch.softmax(q @ (k * self.head_dim**-0.5).mT + mask, dim=-1)
-        looked = looked.to(v.dtype)
-        # The factor of what is kept comes last: it is no number of bfloat16, and there are fewer values then.
-        dropping = self.training and self.drop.p > 0
-        found = (self.drop.kept(looked) @ v) * self.drop.factor if dropping else looked @ v
+        if self.drop.by_bits(looked):
+            # The factor of what is kept comes last: it is no number of bfloat16, and there are fewer values then.
+            found = (self.drop.kept(looked.to(v.dtype)) @ v) * self.drop.factor
+        else:
+            found = self.drop(looked).to(v.dtype) @ v
         made: Tensor = self.out_proj(found.transpose(1, 2).flatten(2))
         return made
 

@@ -16,7 +16,7 @@ from evernorm.calibration.evidence import Evidence
 from evernorm.calibration.reading import Reading
 from evernorm.errors import StateError
 from evernorm.features.extract import extract
-from evernorm.features.frozen import backbone_kit, elsewhere
+from evernorm.features.frozen import FrozenBackbone, backbone_kit, elsewhere
 from evernorm.features.kit import Kit
 from evernorm.files import head, length
 from evernorm.memory.entry import build_memory
@@ -62,9 +62,10 @@ class MemoryLearner(Learner):
         return self.params.own(MemoryMethodParams)
 
     @property
-    def elsewhere(self) -> PassEngine | None:
-        """`features.frozen.elsewhere`."""
-        return elsewhere(self.params.features)
+    def graph_engine(self) -> PassEngine | None:
+        """What graphs that are stored with a bank are made for: what runs them here, or may where torch does not."""
+        backbone = self.backbone
+        return backbone.engine if isinstance(backbone, FrozenBackbone) else elsewhere(self.params.features)
 
     def remember(
         self, lesson: Lesson, trained: Arrays, before: Arrays = NOTHING, *, progress: Progress | None = None
@@ -169,7 +170,7 @@ class MemoryDetector(Detector):
 
     def kits(self) -> list[Kit]:
         """The pass of the backbone, for other machines too where torch runs it here."""
-        if (kits := super().kits()) or (engine := self.learner.elsewhere) is None:
+        if (kits := super().kits()) or (engine := self.learner.graph_engine) is None:
             return kits
         return [backbone_kit(self.learner.backbone.trainable, engine)]
 

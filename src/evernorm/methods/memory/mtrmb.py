@@ -37,7 +37,7 @@ from evernorm.prompts.contrastive import structure_loss
 from evernorm.prompts.cross_modal import cross_modal_loss, query_match
 from evernorm.prompts.fused import Adapter, FusedBackbone
 from evernorm.prompts.fusion import Fused, Text, first_fusion, fuse
-from evernorm.prompts.graphs import PromptedGraphs, prompted_kits, prompted_of
+from evernorm.prompts.graphs import prompted_kits, prompted_of
 from evernorm.prompts.params import PromptKind, PromptParams
 from evernorm.prompts.prompted import PromptedBackbone
 from evernorm.prompts.trainee import Trainee, first_prompt, spread
@@ -315,11 +315,9 @@ class MtrmbDetector(PromptedDetector[Adapter]):
 
     def kits(self) -> list[Kit]:
         """The pass of the backbone, those with prompts, and the fusion."""
-        learner, engine = self.learner, self.learner.elsewhere
+        learner, engine = self.learner, self.learner.graph_engine
         own, network = learner.own.prompts, learner.network
         kits = [*super().kits(), *prompted_kits(network.network, own, own.key_layers, engine)]
-        if isinstance(network.network, PromptedGraphs):
-            engine = network.network.engine
         if engine and self.adapters and self.adapters[0].fusion:
             rows, columns = learner.backbone.grid
             kits.append(network.fusion_kit(self.adapters[0], engine, rows * columns))

@@ -172,7 +172,7 @@ class UcadDetector(PromptedDetector[Prompt]):
 
     def kits(self) -> list[Kit]:
         """The pass of the backbone, and those with prompts."""
-        own, engine = self.learner.own, self.learner.elsewhere
+        own, engine = self.learner.own, self.learner.graph_engine
         return [
             *super().kits(),
             *prompted_kits(self.network, own.prompts, own.knowledge.key_layers, engine),
