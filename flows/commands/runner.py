@@ -111,8 +111,10 @@ def tell_outages() -> None:
 def _tell_waiting(record: logging.LogRecord) -> bool:
     from tasks.retries import tell_waiting
 
-    # Not for what Prefect does beside the run, for which nobody waits.
-    if (record.threadName or "").startswith(_RUN) and "Another attempt will be made" in record.getMessage():
+    # Not for what Prefect does beside the run, for which nobody waits, nor for one moment in which a server is busy.
+    said = record.getMessage()
+    waits = "Another attempt will be made" in said and "This is attempt 1/" not in said
+    if waits and (record.threadName or "").startswith(_RUN):
         tell_waiting(_unanswered())
     return True
 
