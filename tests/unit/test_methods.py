@@ -126,9 +126,13 @@ def test_learning_more_classes_never_touches_an_entry(patchcore, lessons, states
 
 
 def test_the_budget_holds_whatever_the_number_of_classes(learned, detector_of, backbone):
-    """M rows in all, so the same bytes after one class and after three."""
-    assert 120 * backbone.dim * 4 == learned.bank_bytes == detector_of(names=NAMES[:1]).bank_bytes
-    assert dict.fromkeys(NAMES, 40 * backbone.dim * 4) == learned.bytes_by_class
+    """M rows in all after one class and after three; beside them 8 images of each class as a whole."""
+    one = detector_of(names=NAMES[:1])
+    assert [(120 + 8) * backbone.dim * 4, (120 + 3 * 8) * backbone.dim * 4] == [
+        one.bank_bytes,
+        learned.bank_bytes,
+    ]
+    assert dict.fromkeys(NAMES, (40 + 8) * backbone.dim * 4) == learned.bytes_by_class
     assert [40, 40, 40] == [len(memory.rows) for memory in learned.memories]
     assert [40] * 3 == [reading.size for reading in learned.readings]
 
@@ -267,10 +271,10 @@ def test_a_bank_beside_other_weights_is_refused(learned, tmp_path):
 
 
 def test_separate_models_grow_with_the_classes(detector_of, backbone):
-    """M rows each."""
+    """M rows each, and 8 images as a whole."""
     detector = detector_of("separate")
     assert [120] * 3 == [len(memory.rows) for memory in detector.memories]
-    assert 3 * 120 * backbone.dim * 4 == detector.bank_bytes
+    assert 3 * (120 + 8) * backbone.dim * 4 == detector.bank_bytes
     assert [120] * 3 == [reading.size for reading in detector.readings]
 
 

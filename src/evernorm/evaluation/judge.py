@@ -111,11 +111,17 @@ def _judge_class(
     pixels, oracle_pixels = (PixelMetrics(pooled.fpr_limit) for _ in range(2))
     served: list[Judged] = []
     told: list[Judged] = []
+    left_out: list[Flags] = []
     for start in range(0, count, size):
         block = np.arange(start, min(start + size, count))
-        one, other = _judge_block(detector, test, block)
+        seen, home = test.see(block), np.full(len(block), detector.classes.index(view.name))
+        one, other = _judge_block(
+            detector, seen, home, {name: array[block] for name, array in test.hints.items()}
+        )
         served.append(one)
         told.append(other)
+        if (strangers := detector.left_out(seen, home)) is not None:
+            left_out.append(strangers)
         for i, number in enumerate(block.tolist()) if drawn else ():
             if (mask := view.mask(number)) is not None:
                 shape = (mask.shape[0], mask.shape[1])
@@ -125,7 +131,6 @@ def _judge_class(
         advance(len(block) + start)
     if drawn:
         pooled.merge(pixels)
-    left_out = [judged.left_out for judged in told if judged.left_out is not None]
     return Outcome(
         name=view.name,
         labels=view.labels,
@@ -144,14 +149,11 @@ def _judge_class(
     )
 
 
-def _judge_block(detector: Detector, test: TestClass, block: Indices) -> tuple[Judged, Judged]:
+def _judge_block(detector: Detector, seen: Seen, home: Indices, hints: Arrays) -> tuple[Judged, Judged]:
     """A few images as they would be served, and with their class given; judged once where that is the same."""
-    seen = test.see(block)
-    hints = {name: array[block] for name, array in test.hints.items()}
     served = detector.judge(seen, hints=hints)
     if not detector.traits.routes:
         return served, served
-    home = np.full(len(block), detector.classes.index(test.view.name))
     if (served.place == home).all() and not detector.alignment.names_class:
         return served, served
     return served, detector.judge(seen, given=home, hints=hints)

@@ -10,34 +10,39 @@ from collections.abc import Sequence
 import numpy as np
 
 from evernorm.memory.search import NearestRows
-from evernorm.types import Floats, Indices
+from evernorm.types import Flags, Floats, Indices
 
 
-def key_distances(features: Floats, keys: Sequence[Floats]) -> Floats:
+def key_distances(features: Floats, keys: Sequence[Floats], asked: Flags | None = None) -> Floats:
     """Mean distance of the keys of each class to the nearest patch of each image (Eq. 4).
 
-    The patches nearest to the keys of all classes are searched for at once, an image at a time. Distances are then
-    taken from the rows themselves, so the answer for an image does not depend on the other images, nor, but for patches equally
-    near within rounding, on the other classes.
+    The patches nearest to the keys of all classes asked for are searched for at once, an image at a time. Distances are
+    then taken from the rows themselves, so the answer for an image does not depend on the other images, nor, but for
+    patches equally near within rounding, on the other classes.
 
-    Memory: what `NearestRows` holds of an image's patches, and the keys of all classes.
+    Memory: what `NearestRows` holds of an image's patches, and the keys that are asked for.
 
     Args:
         features: Frozen patch features, float32 ``[n, P, d]``.
         keys: Keys of each of T classes, float32 ``[k, d]``, k at least 1.
+        asked: bool ``[n, T]``, of which classes; of all if None.
 
     Returns:
-        float32 ``[n, T]``.
+        float32 ``[n, T]``, infinite where a class is not asked for.
     """
-    if not keys:
-        return np.empty((len(features), 0), np.float32)
-    rows = np.concatenate(keys)
-    starts = np.cumsum([0, *(len(each) for each in keys[:-1])])
+    means = np.full((len(features), len(keys)), np.inf, np.float32)
+    if asked is None:
+        asked = np.ones(means.shape, np.bool_)
     sizes = np.array([len(each) for each in keys])
-    means = np.empty((len(features), len(keys)), np.float32)
-    for number in range(len(features)):
-        distances, _ = NearestRows(features[number]).nearest(rows)
-        means[number] = np.add.reduceat(distances.astype(np.float64), starts) / sizes
+    patterns, which = np.unique(asked, axis=0, return_inverse=True)
+    for pattern, places in enumerate(np.flatnonzero(each) for each in patterns):
+        if not places.size:
+            continue
+        rows = np.concatenate([keys[place] for place in places.tolist()])
+        starts = np.cumsum([0, *sizes[places][:-1]])
+        for number in np.flatnonzero(which == pattern):
+            distances, _ = NearestRows(features[number]).nearest(rows)
+            means[number, places] = np.add.reduceat(distances.astype(np.float64), starts) / sizes[places]
     return means
 
 

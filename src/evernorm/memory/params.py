@@ -36,7 +36,13 @@ class BudgetParams(MemoryParams):
     budget: Annotated[int, Field(ge=10, le=10_000_000)] = 10_000  # rows
 
 
-class RoutingParams(Group):
+class CandidateParams(Group):
+    """How many classes an image is compared with patch by patch."""
+
+    candidates: Annotated[int, Field(ge=0, le=100_000)] = 8  # nearest as a whole, at most; 0: all classes
+
+
+class RoutingParams(CandidateParams):
     """How an image finds its class by the distances of its patches."""
 
     routing: Routing = Routing.MEAN

@@ -15,7 +15,7 @@ import numpy as np
 
 from evernorm.memory.params import Routing
 from evernorm.memory.search import NearestRows
-from evernorm.types import Floats, Indices
+from evernorm.types import Flags, Floats, Indices
 
 _SLACK = 1e-5  # relative; sums in another order may differ by this much
 
@@ -38,7 +38,11 @@ class Routed:
 
 
 def route(
-    features: Floats, memories: Sequence[NearestRows], statistic: Routing, bounds: Floats | None = None
+    features: Floats,
+    memories: Sequence[NearestRows],
+    statistic: Routing,
+    bounds: Floats | None = None,
+    asked: Flags | None = None,
 ) -> Routed:
     """Send each image to the memory with the lowest statistic; the first of equals wins.
 
@@ -47,13 +51,16 @@ def route(
         memories: T memories.
         statistic: Mean or maximum of the patch distances.
         bounds: float32 ``[n, T]``, lower bounds of the statistic; zeros where nothing is known.
+        asked: bool ``[n, T]``, the memories that an image may go to, one at least (`memory.candidates`); all if None.
 
     Returns:
-        Where the images go. The cost is one search of each memory that could win, per image.
+        Where the images go. The cost is one search of each memory that is asked for and could win, per image.
     """
     count, patches, _ = features.shape
     known = np.zeros((count, len(memories)), np.float32) if bounds is None else bounds.astype(np.float32)
-    optimist = known * np.float32(1 - _SLACK)  # what is left to beat; infinite once exact
+    optimist = known * np.float32(1 - _SLACK)  # what is left to beat; infinite once exact, or not asked for
+    if asked is not None:
+        optimist[~asked] = np.inf
     best = np.full(count, np.inf, np.float32)
     place = np.zeros(count, np.int64)
     distances = np.empty((count, patches), np.float32)

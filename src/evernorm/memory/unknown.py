@@ -19,7 +19,7 @@ class UnknownRule:
 
     Attributes:
         tails: ``[T]``, routing distance from which on an image is in the class's tail.
-        between: ``[T, T]``, routing distance from the keys of class t (row) to class s.
+        between: ``[T, T]``, routing distance from the keys of class t (row) to class s; infinite where s is far.
         margin: Part of the way from the tail to the nearest other class; 0: the tail alone.
     """
 
@@ -55,16 +55,16 @@ class UnknownRule:
         beyond: Flags = distances[np.arange(len(distances)), place] > self.limits[place]
         return beyond
 
-    def left_out(self, distances: Floats, place: Indices) -> Flags | None:
+    @property
+    def tells_left_out(self) -> bool:
+        """Whether the bank without one of its classes has a limit: of one class alone, nothing is far with a margin."""
+        return len(self.tails) >= (3 if self.margin > 0 else 2)
+
+    def left_out(self, distances: Floats, place: Indices) -> Flags:
         """Whether a bank that never learned the class at ``place[i]`` would call image i unknown.
 
-        Entries are independent, so such a bank is a column less in the routing distances. None where it has no
-        limit.
+        Entries are independent, so such a bank is a column less in the routing distances.
         """
-        if self.margin > 0 and len(self.tails) < 3:  # of two classes one is left, of which nothing is far
-            return None
-        if len(self.tails) < 2:
-            return None
         unknown = np.empty(len(distances), np.bool_)
         for each in np.unique(place):
             of, rest = place == each, self.without(each)

@@ -122,8 +122,6 @@ class Found:
         raw: float32 ``[n]``, its score there.
         patches: float32 ``[n, P]``, the scores of its patches; None without maps.
         unknown: bool ``[n]``, whether it shows no class that the bank knows.
-        left_out: bool ``[n]``, whether a bank that never learned the class it was sent to would call it unknown;
-            None where that cannot be told.
         hints: By name ``[n, …]``, what shortens a later search for the same images; never changes an answer.
     """
 
@@ -131,7 +129,6 @@ class Found:
     raw: Floats
     patches: Floats | None
     unknown: Flags
-    left_out: Flags | None = None
     hints: Arrays = field(default_factory=dict)
 
 
@@ -150,7 +147,6 @@ class Judged:
         threshold: float64 ``[n]``, standardised score beyond which an image of the class is an alarm.
         map_threshold: float64 ``[n]``, patch score of the map that corresponds to it; None without maps.
         patches: float32 ``[n, P]``, standardised patch scores; None without maps.
-        left_out: See `Found`.
         hints: See `Found`.
         draw: Patch scores ``[P]`` and an image's shape → its map ``[H, W]``.
     """
@@ -165,7 +161,6 @@ class Judged:
     threshold: Doubles
     map_threshold: Doubles | None
     patches: Floats | None
-    left_out: Flags | None
     hints: Arrays
     draw: Callable[[Floats, tuple[int, int]], Floats]
 
@@ -262,6 +257,18 @@ class Detector(ABC):
             hints: `Found.hints` for the same images, of a bank of fewer classes; may be empty.
         """
 
+    def left_out(self, seen: Seen, home: Indices) -> Flags | None:
+        """Whether a bank that never learned the class of image i would call it unknown; for evaluation.
+
+        Args:
+            seen: n images.
+            home: int64 ``[n]``, their classes.
+
+        Returns:
+            bool ``[n]``; None where that cannot be told.
+        """
+        return None
+
     def kits(self) -> list[Kit]:
         """Graphs of its frozen passes, to be stored with a bank; none where torch runs them."""
         backbone = self.learner.backbone
@@ -314,7 +321,6 @@ class Detector(ABC):
             threshold=threshold,
             map_threshold=None if patches is None else map_threshold,
             patches=patches,
-            left_out=found.left_out,
             hints=found.hints,
             draw=self._draw,
         )

@@ -27,7 +27,9 @@ def with_swapped_keys(detector):
     one, two = detector.states
     return detector.learner.detector_of(
         [
-            replace(state, entry={**state.entry, "keys": other.entry["keys"]})
+            replace(
+                state, entry={**state.entry, **{name: other.entry[name] for name in ("keys", "descriptors")}}
+            )
             for state, other in ((one, two), (two, one))
         ]
     )

@@ -27,6 +27,12 @@ def learned(ucad, lessons) -> UcadDetector:
 
 
 @pytest.fixture(scope="package")
+def exhaustive(learned, learner_for) -> UcadDetector:
+    """The same bank, asking all classes for every image, as the paper does."""
+    return learner_for("ucad", "ucad.evaluate.candidates=0").detector_of(learned.states)
+
+
+@pytest.fixture(scope="package")
 def with_margin(learner_for) -> Callable[..., UcadDetector]:
     """``with_margin(detector, margin)``: the same bank with another margin before an image is called unknown."""
 

@@ -37,7 +37,7 @@ def test_predictions_do_not_depend_on_company(learned, drawn):
             np.testing.assert_allclose(one.map, other.map, rtol=1e-4, atol=1e-3)
 
 
-def test_an_image_is_scored_with_the_prompt_and_the_knowledge_of_its_class(learned, drawn):
+def test_an_image_is_scored_with_the_prompt_and_the_knowledge_of_its_class(learned, exhaustive, drawn):
     """Step by step: Eq. 4 on frozen features, the class's prompt, Eq. 5 in its knowledge."""
     images = [*drawn("machined_part", 2, seed=3), *drawn("textile", 2, seed=3)]
     begun, frozen = learned.network.begin(images)
@@ -51,20 +51,31 @@ def test_an_image_is_scored_with_the_prompt_and_the_knowledge_of_its_class(learn
         cdist(image, learned.states[each].entry["rows"]).min(axis=1)
         for image, each in zip(features, place, strict=True)
     ]
-    found = learned.find(learned.see(images), None, {})
+    found = exhaustive.find(exhaustive.see(images), None, {})
     np.testing.assert_array_equal(place, found.place)
     np.testing.assert_allclose(found.hints["statistics"], sums, rtol=1e-4)
     np.testing.assert_allclose(found.patches, distances, rtol=1e-3, atol=1e-3)
 
 
-def test_known_statistics_are_exact(learned, drawn):
+def test_asking_the_nearest_classes_alone_finds_what_asking_all_does(learned, exhaustive, drawn):
+    """The class it is not is not asked; what is asked of the other is the same."""
+    images = [*drawn("machined_part", 2, seed=3), *drawn("textile", 2, seed=3)]
+    few, all_of_them = (bank.find(bank.see(images), None, {}) for bank in (learned, exhaustive))
+    np.testing.assert_array_equal(few.place, all_of_them.place)
+    np.testing.assert_array_equal(few.patches, all_of_them.patches)
+    asked = np.isfinite(few.hints["statistics"])
+    assert [[False, True]] * 2 + [[True, False]] * 2 == asked.tolist()
+    np.testing.assert_array_equal(few.hints["statistics"][asked], all_of_them.hints["statistics"][asked])
+
+
+def test_known_statistics_are_exact(exhaustive, drawn):
     """What an earlier bank measured is taken as it is; only the new class is measured."""
     images = [*drawn("textile", 2, seed=3), *drawn("machined_part", 2, seed=3)]
-    earlier = learned.learner.detector_of(learned.states[:1])
+    earlier = exhaustive.learner.detector_of(exhaustive.states[:1])
     known = earlier.judge(earlier.see(images)).hints
     assert (4, 1) == known["statistics"].shape
-    fresh = learned.judge(learned.see(images))
-    resumed = learned.judge(learned.see(images), hints=known)
+    fresh = exhaustive.judge(exhaustive.see(images))
+    resumed = exhaustive.judge(exhaustive.see(images), hints=known)
     np.testing.assert_array_equal(fresh.hints["statistics"], resumed.hints["statistics"])
     np.testing.assert_array_equal(fresh.raw, resumed.raw)
 

@@ -58,10 +58,10 @@ def test_learning_another_class_leaves_the_first_as_it_was(learned, ucad, lesson
     np.testing.assert_array_equal(scores.hints["statistics"], after.hints["statistics"][:, :1])
 
 
-def test_memory_is_keys_rows_and_prompts(learned):
-    """40 keys and 60 rows of 152 columns, and a prompt of one vector a block, for each of two classes."""
+def test_memory_is_keys_rows_descriptors_and_prompts(learned):
+    """40 keys, 60 rows, 8 descriptors of 152 columns, and a prompt of one vector a block, for each of two classes."""
     prompt = sum(shape[0] for shape in learned.network.shapes.values())
-    each = 4 * (40 * 152 + 60 * 152 + prompt)
+    each = 4 * (40 * 152 + 60 * 152 + 8 * 152 + prompt)
     assert dict.fromkeys(NAMES, each) == learned.bytes_by_class
     assert 2 * each == learned.bank_bytes
     assert 4 * prompt == prompt_of(learned, 0).nbytes > 0
@@ -131,7 +131,7 @@ def test_without_prompts_knowledge_is_a_coreset_of_frozen_features(
     images = [*drawn("textile", 2, seed=3), *drawn("machined_part", 2, seed=3)]
     save_bank(detector, tmp_path)
     assert_same(detector.predict(images), load_bank(tmp_path, Device.CPU, PassEngine.TORCH).predict(images))
-    assert detector.bank_bytes == 2 * 4 * convnext.dim * (40 + 60)
+    assert detector.bank_bytes == 2 * 4 * convnext.dim * (40 + 60 + 8)  # 8 images a class, as a whole
 
 
 def test_prefix_prompts_on_a_transformer(learner_for, tiny_vit, lessons, drawn, tmp_path):

@@ -19,6 +19,7 @@ from evernorm.features.extract import extract
 from evernorm.features.frozen import FrozenBackbone, backbone_kit, elsewhere
 from evernorm.features.kit import Kit
 from evernorm.files import head, length
+from evernorm.memory.candidates import Candidates, descriptors_of
 from evernorm.memory.entry import build_memory
 from evernorm.memory.params import BudgetParams, MemoryParams, RoutingParams, Score
 from evernorm.memory.routing import route, search
@@ -85,15 +86,19 @@ class MemoryLearner(Learner):
     def memorise(self, features: Floats, counts: Sequence[int]) -> tuple[Arrays, Evidence]:
         """The entry of M rows and its evidence.
 
+        An entry of several classes also has `classes`, int32 ``[M]``: the place in the stream of the class that each row
+        is of. One of a class that images must find has `descriptors` (`memory.candidates`).
+
         Args:
             features: float32 ``[n, P, d]``.
-            counts: How many of the images are of each class of the stream. An entry of several classes also has
-                `classes`, int32 ``[M]``: the place in the stream of the class that each row is of.
+            counts: How many of the images are of each class of the stream.
         """
         knowledge = self.params.own(BudgetMethodParams).knowledge
         rows, images, evidence = build_memory(
             features, knowledge.budget, knowledge, self.params.seed, shrinks=self.shrinks
         )
+        if self.traits.routes:
+            return {"rows": rows, "descriptors": descriptors_of(features)}, evidence
         if len(counts) == 1:
             return {"rows": rows}, evidence
         places = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
@@ -154,13 +159,19 @@ class MemoryDetector(Detector):
             if rows and state.calibration is not None
         ]
 
+    @cached_property
+    def candidates(self) -> Candidates:
+        """Which classes are asked for an image."""
+        return candidates_of(self.states, self.learner.params.own(RoutedMethodParams).evaluate.candidates)
+
     @property
     def bytes_by_class(self) -> dict[str, int]:
-        """Bytes of the rows that are read; none for a class of which nothing is left."""
+        """Bytes of the rows that are read, and of the descriptors; none for a class of which nothing is left."""
         if not self.traits.routes:
             return {}
         return {
-            state.name: memory.rows.nbytes for state, memory in zip(self._read, self.memories, strict=True)
+            state.name: memory.rows.nbytes + descriptor_bytes(state)
+            for state, memory in zip(self._read, self.memories, strict=True)
         }
 
     @property
@@ -183,7 +194,8 @@ class MemoryDetector(Detector):
                     name: head(state.entry, name, rows)
                     for name in ("rows", "classes")
                     if rows and name in state.entry
-                },
+                }
+                | {name: state.entry[name] for name in ("descriptors",) if name in state.entry},
                 calibration=state.calibration.within(rows) if rows and state.calibration else None,
             )
             for state, rows in zip(self.states, self._rows, strict=True)
@@ -210,7 +222,7 @@ class MemoryDetector(Detector):
             known = hints["statistics"]
             bounds[:, : known.shape[1]] = known
         statistic = self.learner.params.own(RoutedMethodParams).evaluate.routing
-        routed = route(features, self.memories, statistic, bounds)
+        routed = route(features, self.memories, statistic, bounds, self.candidates.of(features))
         raw = self.weigh(features, routed.distances, routed.nearest, routed.place)
         hints = {"statistics": routed.bounds}
         return Found(routed.place, raw, routed.distances, unknown, hints=hints)
@@ -235,3 +247,18 @@ class MemoryDetector(Detector):
             of = place == each
             raw[of] = image_scores(features[of], distances[of], nearest[of], self.memories[each], neighbours)
         return raw
+
+
+def candidates_of(states: Sequence[ClassState], most: int) -> Candidates:
+    """By what is kept of the classes' images as a whole."""
+    return Candidates([_descriptors(state) for state in states], most)
+
+
+def descriptor_bytes(state: ClassState) -> int:
+    """Bytes of what is kept of a class's images as a whole."""
+    descriptors = _descriptors(state)
+    return 0 if descriptors is None else descriptors.nbytes
+
+
+def _descriptors(state: ClassState) -> Floats | None:
+    return np.asarray(state.entry["descriptors"]) if "descriptors" in state.entry else None

@@ -14,6 +14,7 @@ class Separate(MemoryLearner):
 
     name = "separate"
     group = RoutedMethodParams
+    revisions: ClassVar[Mapping[str, int]] = {**MemoryLearner.revisions, "knowledge": 6}
 
     def rows_read(self, sizes: list[int]) -> list[int]:
         """All rows of each entry."""

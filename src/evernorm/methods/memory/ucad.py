@@ -6,11 +6,11 @@ the coreset of the prompted ones (Eq. 2). An image goes to the class with the ne
 with that class's prompt, and scored by its knowledge (Eq. 5 and 6).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -19,24 +19,25 @@ from evernorm.calibration.evidence import Evidence
 from evernorm.errors import StateError
 from evernorm.features.extract import collect
 from evernorm.features.kit import Kit
+from evernorm.memory.candidates import Candidates, descriptors_of
 from evernorm.memory.entry import build_memory, farthest_points
 from evernorm.memory.keys import key_distances, leave_one_out_key_distances
-from evernorm.memory.params import MemoryParams
+from evernorm.memory.params import CandidateParams, MemoryParams
 from evernorm.memory.unknown import UnknownRule
 from evernorm.methods.ablation import Tables
 from evernorm.methods.detector import Found, Seen
 from evernorm.methods.learner import NOTHING, ClassState, Traits
 from evernorm.methods.lesson import Lesson
-from evernorm.methods.memory.base import MemoryMethodParams
+from evernorm.methods.memory.base import MemoryMethodParams, candidates_of, descriptor_bytes
 from evernorm.methods.memory.prompted import ADAPTED, FROZEN, PromptedDetector, PromptedLearner
 from evernorm.methods.memory.ucad_ablations import ucad_tables
 from evernorm.methods.registry import learner
-from evernorm.params.groups import Group, Levels
+from evernorm.params.groups import Levels
 from evernorm.prompts.graphs import Prompted, prompted_kits, prompted_of
 from evernorm.prompts.params import PromptParams
 from evernorm.prompts.prompt import Prompt
 from evernorm.prompts.trainee import PromptTrainee
-from evernorm.types import Arrays, Floats, Indices, Progress
+from evernorm.types import Arrays, Flags, Floats, Indices, Progress
 
 
 class UcadKnowledge(MemoryParams):
@@ -47,8 +48,8 @@ class UcadKnowledge(MemoryParams):
     key_layers: Levels = ()  # feature levels of the keys; empty: features.layers
 
 
-class UcadEvaluate(Group):
-    """When an image shows no class that the bank knows."""
+class UcadEvaluate(CandidateParams):
+    """How an image finds its class, and when it shows none that the bank knows."""
 
     unknown_margin: Annotated[float, Field(ge=0, le=1)] = 0.5  # from the tail to the nearest other class
 
@@ -68,6 +69,7 @@ class Ucad(PromptedLearner[Prompt]):
     name = "ucad"
     group = UcadParams
     traits = Traits(structured=True, trained=True, open_set=True)
+    revisions: ClassVar[Mapping[str, int]] = {**PromptedLearner.revisions, "knowledge": 6}
 
     @property
     def own(self) -> UcadParams:
@@ -127,7 +129,8 @@ class Ucad(PromptedLearner[Prompt]):
         memory = build_memory(adapted, knowledge.rows, knowledge, self.params.seed, shrinks=False)  # Eq. 2
         routing = leave_one_out_key_distances(frozen, keys, points // frozen.shape[1])
         evidence = replace(memory.evidence, routing=routing)
-        return {"keys": keys, "rows": memory.rows}, self.shown(evidence, seen)
+        entry = {"keys": keys, "rows": memory.rows, "descriptors": descriptors_of(frozen)}
+        return entry, self.shown(evidence, seen)
 
     def adapter_of(self, trained: Arrays) -> Prompt:
         """The prompt of the class; nothing where ``prompts.kind`` is none."""
@@ -162,9 +165,9 @@ class UcadDetector(PromptedDetector[Prompt]):
 
     @property
     def bytes_by_class(self) -> dict[str, int]:
-        """Bytes of key, prompt and knowledge."""
+        """Bytes of key, prompt, knowledge and descriptors."""
         return {
-            state.name: memory.rows.nbytes + keys.nbytes + prompt.nbytes
+            state.name: memory.rows.nbytes + keys.nbytes + prompt.nbytes + descriptor_bytes(state)
             for state, memory, keys, prompt in zip(
                 self.states, self.memories, self.keys, self.adapters, strict=True
             )
@@ -186,34 +189,50 @@ class UcadDetector(PromptedDetector[Prompt]):
         ]
 
     def find(self, seen: Seen, given: Indices | None, hints: Arrays) -> Found:
-        """Route by keys (Eq. 4), adapt to the class found, look its knowledge up (Eq. 5), weigh (Eq. 6).
-
-        Keys never change, so what is known of the statistics is exact and only new classes are measured.
-        """
-        statistics = self._statistics(seen.arrays[FROZEN], hints)
-        place = statistics.argmin(axis=1) if given is None else given  # Eq. 4
+        """Route by keys (Eq. 4), adapt to the class found, look its knowledge up (Eq. 5), weigh (Eq. 6)."""
+        frozen = seen.arrays[FROZEN]
+        asked = self.candidates.of(frozen) if given is None else self._alone(given)
+        statistics = self._statistics(frozen, asked, hints)
+        place: Indices = np.where(asked, statistics, np.inf).argmin(axis=1)  # Eq. 4
         features = self.adapted(seen, place)
         distances, nearest = self.search(features, place)  # Eq. 5
         raw = self.weigh(features, distances, nearest, place)  # Eq. 6, where knowledge.score is max
-        rule = self.unknown_rule
-        return Found(
-            place=place,
-            raw=raw,
-            patches=distances,
-            unknown=rule.applies(statistics, place),
-            left_out=rule.left_out(statistics, place),
-            hints={"statistics": statistics},
-        )
+        unknown = self.unknown_rule.applies(statistics, place)
+        return Found(place, raw, distances, unknown, hints={"statistics": statistics})
 
-    def _statistics(self, frozen: Floats, hints: Arrays) -> Floats:
-        known = hints.get("statistics", np.empty((len(frozen), 0), np.float32))
-        further = key_distances(frozen, self.keys[known.shape[1] :])
-        return np.hstack([known, further])
+    def left_out(self, seen: Seen, home: Indices) -> Flags | None:
+        """Entries are independent, so the bank that never learned a class is a column less."""
+        if not self.unknown_rule.tells_left_out:
+            return None
+        frozen = seen.arrays[FROZEN]
+        statistics = key_distances(frozen, self.keys, self.candidates.of(frozen, without=home))
+        return self.unknown_rule.left_out(statistics, home)
+
+    def _alone(self, given: Indices) -> Flags:
+        alone: Flags = np.arange(len(self.keys)) == given[:, None]
+        return alone
+
+    def _statistics(self, frozen: Floats, asked: Flags, hints: Arrays) -> Floats:
+        """Distances to the keys of the classes asked for, and what is known; keys never change, so that is exact."""
+        statistics = np.full(asked.shape, np.inf, np.float32)
+        if "statistics" in hints:
+            known = hints["statistics"]
+            statistics[:, : known.shape[1]] = known
+        return np.minimum(statistics, key_distances(frozen, self.keys, asked & np.isinf(statistics)))
 
     @cached_property
     def unknown_rule(self) -> UnknownRule:
         """The tails of the classes, and how far the classes are from one another."""
         tails = [state.calibration and state.calibration.routing for state in self.states]
         limits = np.array([tail.threshold if tail else np.inf for tail in tails])
-        between = [key_distances(keys[None], self.keys)[0] for keys in self.keys]
+        near = np.array([self.candidates.beside(place) for place in range(len(self.keys))])
+        between = [
+            key_distances(keys[None], self.keys, near[None, :, place])[0]
+            for place, keys in enumerate(self.keys)
+        ]
         return UnknownRule(limits, np.array(between).T, self.learner.own.evaluate.unknown_margin)
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """Which classes are asked for an image."""
+        return candidates_of(self.states, self.learner.own.evaluate.candidates)
