@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -107,13 +107,13 @@ def read_json(path: Path) -> Any:
         raise StateError(f"{path} is not JSON ({error}); restore it with `dvc checkout`") from error
 
 
-def check_schema(record: Any, schema: int, place: Path) -> dict[str, Any]:
-    """Return the record if its schema is the one this version reads.
+def check_schema(record: Any, schema: int, place: Path, *, earlier: Collection[int] = ()) -> dict[str, Any]:
+    """Return the record if its schema is the one this version writes, or an earlier one that it reads.
 
     Raises:
         StateError: Another schema.
     """
-    if not isinstance(record, dict) or record.get("schema") != schema:
+    if not isinstance(record, dict) or record.get("schema") not in {schema, *earlier}:
         found = record.get("schema") if isinstance(record, dict) else record
         raise StateError(
             f"{place} has schema {found!r}, this version reads {schema}; learn it again with this version"

@@ -9,6 +9,7 @@ import numpy as np
 from evernorm.data.experience import Experience
 from evernorm.data.manifest import Manifest
 from evernorm.files import StoredArrays, length, read_arrays, read_json
+from evernorm.memory.compact import unpacked
 from evernorm.structure.report import REPORT, flagged
 from evernorm.structure.store import load_labels
 from evernorm.types import Floats
@@ -78,7 +79,7 @@ def _some_of_each(workspace: Workspace, learned: list[str], most: int) -> tuple[
     share = max(1, most // max(1, sum(len(np.unique(of)) for of in places.values())))
     shown: dict[int, Floats] = {}
     for name, of in places.items():
-        rows = bank[f"{name}/rows"]
+        rows = unpacked(bank, f"{name}/rows")
         shown |= {int(place): some_rows(rows[of == place], share) for place in np.unique(of)}
     return sum(map(len, places.values())), shown
 

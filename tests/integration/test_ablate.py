@@ -87,7 +87,7 @@ def test_without_prompts_a_stage_leaves_a_line_and_keys_still_route(ablated, tmp
         assert ["choice.json"] == [path.name for path in prompts.iterdir()]
         assert {"trained": "none"} == json.loads((prompts / "choice.json").read_text())
         entry = read_arrays(workspace / "bank" / name / "knowledge/entry.safetensors")
-        assert {"keys", "rows"} == set(entry)
+        assert {"keys", "keys_grid", "descriptors", "rows", "rows_grid"} == set(entry)
     metrics = json.loads((workspace / "metrics/metal.json").read_text())
     assert (1, 1) == (metrics["routing_accuracy"], metrics["unknown"]["recognised"])
 

@@ -222,7 +222,9 @@ def test_another_method_and_back_trains_nothing_again(copy):
     params.write_text(original.replace("method: ucad", "method: patchcore_cl"))
     assert "Running stage 'knowledge@cloth'" in dvc(copy, "repro", "knowledge@cloth")
     assert {"structure": "none"} == read(copy / "masks/cloth/choice.json")
-    assert {"rows"} == set(read_arrays(copy / "bank/cloth/knowledge/entry.safetensors"))
+    assert {"rows", "rows_grid", "descriptors"} == set(
+        read_arrays(copy / "bank/cloth/knowledge/entry.safetensors")
+    )
     params.write_text(original)
     restored = dvc(copy, "repro", "knowledge@cloth")
     assert ("Running stage" in restored, "is cached - skipping run" in restored) == (False, True)

@@ -12,7 +12,7 @@ import numpy as np
 from evernorm.memory.entry import farthest_points
 from evernorm.types import Flags, Floats, Indices
 
-DESCRIPTORS = 16  # of a class
+DESCRIPTORS = 8  # of a class
 WITHIN = 1.5  # times the distance to the nearest class
 
 

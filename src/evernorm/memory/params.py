@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from evernorm.memory.compact import Storage
 from evernorm.params.groups import Group
 
 
@@ -28,6 +29,7 @@ class MemoryParams(Group):
     projection: Annotated[int, Field(ge=8, le=4096)] = 256  # columns in which the coreset is selected
     neighbours: Annotated[int, Field(ge=1, le=100)] = 9  # b of PatchCore Eq. 7
     score: Score = Score.TOP
+    storage: Storage = Storage.INT8  # of the rows, and of what is searched beside them
 
 
 class BudgetParams(MemoryParams):

@@ -42,7 +42,8 @@ from evernorm.params.file import parse_params
 from evernorm.params.groups import AlignmentKind, Device, PassEngine
 from evernorm.types import Arrays
 
-SCHEMA = 2
+SCHEMA = 3
+_EARLIER = (2,)  # values as float32, no descriptors
 
 
 def save_bank(detector: Detector, folder: Path) -> None:
@@ -104,7 +105,7 @@ def load_bank(
         MachineError: The engine is not installed.
     """
     folder = Path(folder)
-    record = check_schema(read_json(folder / "bank.json"), SCHEMA, folder)
+    record = check_schema(read_json(folder / "bank.json"), SCHEMA, folder, earlier=_EARLIER)
     known = learners()
     if record["method"] not in known:
         raise StateError(

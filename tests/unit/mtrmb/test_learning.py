@@ -9,10 +9,12 @@ from scipy.spatial.distance import cdist
 
 from evernorm.errors import ParamsError, StateError, WeightsError
 from evernorm.features.extract import extract
+from evernorm.memory.compact import unpacked
 from evernorm.methods.bank import load_bank, save_bank
 from evernorm.methods.lesson import Lesson
 from evernorm.methods.memory.mtrmb import first_keys
 from evernorm.params.groups import Device, PassEngine
+from tests.helpers.rows import patches_behind
 from tests.unit.mtrmb.conftest import NAMES
 
 UNTRAINED = ("mtrmb.prompts.epochs=1", "mtrmb.prompts.learning_rate=1e-12")
@@ -107,8 +109,7 @@ def test_knowledge_is_the_coreset_of_fused_features(learned, lessons):
     for place, name in enumerate(NAMES):
         state = learned.states[place]
         seen = features(learned.learner, state.trained, lessons[name])
-        assert (60, seen.shape[2]) == state.entry["rows"].shape
-        assert cdist(state.entry["rows"], seen.reshape(-1, seen.shape[2])).min(axis=1).max() < 1e-2
+        assert 60 == len(patches_behind(state.entry, "rows", seen.reshape(-1, seen.shape[2])))
 
 
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(mtrmb, lessons, tmp_path):
@@ -196,15 +197,15 @@ def test_images_go_to_the_class_of_the_best_key(learned, drawn):
     for number, image in enumerate(images):
         state = learned.states[judged.place[number]]
         seen = learned.learner.eye(state.trained)([image])["adapted"][0]
-        farthest = cdist(seen, state.entry["rows"]).min(axis=1).max()
+        farthest = cdist(seen, unpacked(state.entry, "rows")).min(axis=1).max()
         assert farthest == pytest.approx(judged.raw[number], rel=1e-3)
 
 
 def test_the_memory_is_stated(learned):
-    """Rows, keys, prompt, fusion and words."""
+    """Rows with their grid, keys, prompt, fusion and words."""
     state = learned.states[0]
     stored = [
-        state.entry["rows"],
+        *state.entry.values(),
         *(
             value
             for name, value in state.trained.items()

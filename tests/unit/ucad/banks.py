@@ -28,7 +28,11 @@ def with_swapped_keys(detector):
     return detector.learner.detector_of(
         [
             replace(
-                state, entry={**state.entry, **{name: other.entry[name] for name in ("keys", "descriptors")}}
+                state,
+                entry={
+                    **state.entry,
+                    **{name: other.entry[name] for name in ("keys", "keys_grid", "descriptors")},
+                },
             )
             for state, other in ((one, two), (two, one))
         ]

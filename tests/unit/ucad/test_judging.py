@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from evernorm.errors import StateError
+from evernorm.memory.compact import unpacked
 from tests.unit.ucad.banks import NAMES, assert_same, prompt_of, squeezed
 
 
@@ -42,13 +43,14 @@ def test_an_image_is_scored_with_the_prompt_and_the_knowledge_of_its_class(learn
     images = [*drawn("machined_part", 2, seed=3), *drawn("textile", 2, seed=3)]
     begun, frozen = learned.network.begin(images)
     sums = [
-        [cdist(state.entry["keys"], image).min(axis=1).mean() for state in learned.states] for image in frozen
+        [cdist(unpacked(state.entry, "keys"), image).min(axis=1).mean() for state in learned.states]
+        for image in frozen
     ]
     place = np.argmin(sums, axis=1)
     assert [1, 1, 0, 0] == place.tolist()
     features = learned.network.finish(begun, [prompt_of(learned, each) for each in place])
     distances = [
-        cdist(image, learned.states[each].entry["rows"]).min(axis=1)
+        cdist(image, unpacked(learned.states[each].entry, "rows")).min(axis=1)
         for image, each in zip(features, place, strict=True)
     ]
     found = exhaustive.find(exhaustive.see(images), None, {})

@@ -10,6 +10,7 @@ from evernorm.errors import ParamsError, StateError
 from evernorm.features.backbone import build_backbone
 from evernorm.methods.bank import load_bank, save_bank
 from evernorm.params.groups import Device, FeatureParams, PassEngine
+from tests.helpers.rows import patches_behind
 from tests.unit.ucad.banks import NAMES, assert_same, bytes_of, prompt_of
 
 
@@ -22,25 +23,22 @@ def convnext():
 def test_keys_are_the_farthest_points_of_the_frozen_features(learned, experiences):
     """Eq. 1: each key is a patch, the one farthest from all keys before it."""
     frozen = learned.learner.backbone.features(list(experiences["textile"].images())).reshape(-1, 152)
-    keys = learned.states[0].entry["keys"]
-    assert (40, 152) == keys.shape
-    between = cdist(frozen, keys)
-    np.testing.assert_allclose(between.min(axis=0), 0, atol=1e-3)
-    reach = np.minimum.accumulate(between, axis=1)
+    chosen = patches_behind(learned.states[0].entry, "keys", frozen)
+    assert 40 == len(chosen)
+    reach = np.minimum.accumulate(cdist(frozen, frozen[chosen]), axis=1)
     for number in range(1, 40):
-        chosen = between[:, number].argmin()
-        assert reach[chosen, number - 1] == pytest.approx(reach[:, number - 1].max(), rel=1e-3)
+        assert reach[chosen[number], number - 1] == pytest.approx(reach[:, number - 1].max(), rel=1e-3)
 
 
 def test_knowledge_is_made_of_prompted_features(learned, experiences):
     """Eq. 2: each row is a patch seen with the class's prompt, and no frozen one."""
     images = list(experiences["textile"].images())
-    rows = learned.states[0].entry["rows"]
+    entry = learned.states[0].entry
     begun, frozen = learned.network.begin(images)
     adapted = learned.network.finish(begun, [prompt_of(learned, 0)] * len(images))
-    assert (60, 152) == rows.shape
-    assert cdist(rows, adapted.reshape(-1, 152)).min(axis=1).max() < 1e-3
-    assert cdist(rows, frozen.reshape(-1, 152)).min(axis=1).min() > 1e-2
+    assert 60 == len(patches_behind(entry, "rows", adapted.reshape(-1, 152)))
+    with pytest.raises(AssertionError):
+        patches_behind(entry, "rows", frozen.reshape(-1, 152))
 
 
 def test_learning_another_class_leaves_the_first_as_it_was(learned, ucad, lessons, drawn):
@@ -59,9 +57,9 @@ def test_learning_another_class_leaves_the_first_as_it_was(learned, ucad, lesson
 
 
 def test_memory_is_keys_rows_descriptors_and_prompts(learned):
-    """40 keys, 60 rows, 8 descriptors of 152 columns, and a prompt of one vector a block, for each of two classes."""
+    """40 keys, 60 rows, 8 descriptors of 152 columns, two grids, and a prompt of one vector a block, of each class."""
     prompt = sum(shape[0] for shape in learned.network.shapes.values())
-    each = 4 * (40 * 152 + 60 * 152 + 8 * 152 + prompt)
+    each = (40 + 60 + 8) * 152 + 4 * (2 * 2 * 152 + prompt)
     assert dict.fromkeys(NAMES, each) == learned.bytes_by_class
     assert 2 * each == learned.bank_bytes
     assert 4 * prompt == prompt_of(learned, 0).nbytes > 0
@@ -80,7 +78,7 @@ def foreign(state, change):
     blocks = [name for name in trained if name.startswith("block.")]
     changed = {
         "no keys": (without(entry, "keys"), trained),
-        "narrow keys": ({**entry, "keys": entry["keys"][:, 1:]}, trained),
+        "narrow keys": ({**entry, **{each: entry[each][:, 1:] for each in ("keys", "keys_grid")}}, trained),
         "no prompt": (entry, {}),
         "fewer blocks": (entry, without(trained, blocks[0])),
         "other widths": (entry, {name: trained[name][1:] for name in blocks}),
@@ -131,7 +129,9 @@ def test_without_prompts_knowledge_is_a_coreset_of_frozen_features(
     images = [*drawn("textile", 2, seed=3), *drawn("machined_part", 2, seed=3)]
     save_bank(detector, tmp_path)
     assert_same(detector.predict(images), load_bank(tmp_path, Device.CPU, PassEngine.TORCH).predict(images))
-    assert detector.bank_bytes == 2 * 4 * convnext.dim * (40 + 60 + 8)  # 8 images a class, as a whole
+    assert detector.bank_bytes == 2 * convnext.dim * (
+        40 + 60 + 8 + 4 * 2 * 2
+    )  # 8 images as a whole, two grids
 
 
 def test_prefix_prompts_on_a_transformer(learner_for, tiny_vit, lessons, drawn, tmp_path):

@@ -44,6 +44,7 @@ def test_how_a_prompt_was_trained_is_no_part_of_a_bank(learned, tmp_path):
         ("entries.safetensors", None),
         ("trained.safetensors", None),
         ("entries.safetensors", "textile/keys"),
+        ("entries.safetensors", "textile/keys_grid"),
         ("entries.safetensors", "textile/rows"),
         ("trained.safetensors", "textile/block.003"),
         ("trained.safetensors", "textile/"),

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
+from evernorm.memory.compact import unpacked
+from tests.helpers.rows import patches_behind
+
 
 @pytest.mark.parametrize("margin", [0, 0.5])
 def test_an_unknown_product_has_no_class_and_no_figures(learned, noise, drawn, with_margin, margin):
@@ -30,7 +33,7 @@ def test_a_bank_of_one_class_knows_no_other_product_unless_the_tail_decides(
 def test_the_rule_is_made_of_keys_and_tails(learned):
     """Tails from leave-one-out; row t: from the keys of class t to the nearest keys of the others."""
     rule = learned.unknown_rule
-    keys = [state.entry["keys"] for state in learned.states]
+    keys = [unpacked(state.entry, "keys") for state in learned.states]
     expected = [[cdist(mine, other).min(axis=1).mean() for other in keys] for mine in keys]
     apart = ~np.eye(2, dtype=bool)
     np.testing.assert_allclose(rule.between[apart], np.array(expected)[apart], rtol=1e-4, atol=1e-2)
@@ -45,8 +48,8 @@ def test_routing_tails_come_from_images_left_out(learned, lessons):
     state = learned.states[0]
     entry, evidence = learned.learner.remember(lessons["textile"], state.trained)
     frozen = learned.learner.backbone.features(list(lessons["textile"].experience.images()))
-    keys = entry["keys"]
-    source = cdist(keys, frozen.reshape(-1, 152)).argmin(axis=1) // 64
+    keys = unpacked(entry, "keys")
+    source = patches_behind(entry, "keys", frozen.reshape(-1, 152)) // 64
     expected = [cdist(keys[source != i], frozen[i]).min(axis=1).mean() for i in range(8)]
     np.testing.assert_allclose(evidence.routing, expected, rtol=1e-4)
     np.testing.assert_array_equal(entry["rows"], state.entry["rows"])

@@ -20,6 +20,7 @@ from evernorm.features.frozen import FrozenBackbone, backbone_kit, elsewhere
 from evernorm.features.kit import Kit
 from evernorm.files import head, length
 from evernorm.memory.candidates import Candidates, descriptors_of
+from evernorm.memory.compact import names_in, unpacked
 from evernorm.memory.entry import build_memory
 from evernorm.memory.params import BudgetParams, MemoryParams, RoutingParams, Score
 from evernorm.memory.routing import route, search
@@ -54,7 +55,7 @@ class MemoryLearner(Learner):
     """Remembers a coreset of the frozen patch features."""
 
     group: ClassVar[type[MemoryMethodParams]] = BudgetMethodParams
-    revisions: ClassVar[Mapping[str, int]] = {**Learner.revisions, "knowledge": 5}
+    revisions: ClassVar[Mapping[str, int]] = {**Learner.revisions, "knowledge": 6}
     shrinks: ClassVar[bool] = False  # whether fewer rows of an entry are read as classes arrive
 
     @property
@@ -94,15 +95,14 @@ class MemoryLearner(Learner):
             counts: How many of the images are of each class of the stream.
         """
         knowledge = self.params.own(BudgetMethodParams).knowledge
-        rows, images, evidence = build_memory(
-            features, knowledge.budget, knowledge, self.params.seed, shrinks=self.shrinks
+        beside = {"descriptors": descriptors_of(features)} if self.traits.routes else {}
+        entry, images, evidence = build_memory(
+            features, knowledge.budget, knowledge, self.params.seed, shrinks=self.shrinks, beside=beside
         )
-        if self.traits.routes:
-            return {"rows": rows, "descriptors": descriptors_of(features)}, evidence
         if len(counts) == 1:
-            return {"rows": rows}, evidence
+            return entry, evidence
         places = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        return {"rows": rows, "classes": places[images]}, evidence
+        return {**entry, "classes": places[images]}, evidence
 
     def eye(self, trained: Arrays) -> Eye | None:
         """Frozen features, whatever the class."""
@@ -138,7 +138,7 @@ class MemoryDetector(Detector):
         if lost := [name for name in needed if name not in {state.name for state in self._read}]:
             raise StateError(f"nothing is remembered of {', '.join(lost)}; learn them again")
         self.memories = [
-            NearestRows(head(state.entry, "rows", rows))
+            NearestRows(unpacked(state.entry, "rows", rows))
             for state, rows in zip(self.states, self._rows, strict=True)
             if rows
         ]
@@ -166,18 +166,22 @@ class MemoryDetector(Detector):
 
     @property
     def bytes_by_class(self) -> dict[str, int]:
-        """Bytes of the rows that are read, and of the descriptors; none for a class of which nothing is left."""
+        """Bytes of what is read, as it is stored; none for a class of which nothing is left."""
         if not self.traits.routes:
             return {}
         return {
-            state.name: memory.rows.nbytes + descriptor_bytes(state)
-            for state, memory in zip(self._read, self.memories, strict=True)
+            state.name: sum(array.nbytes for array in state.entry.values())
+            for state in self.kept()
+            if state.entry
         }
 
     @property
     def shared_bytes(self) -> int:
         """Bytes of the one memory of a method that does not route."""
-        return 0 if self.traits.routes else sum(memory.rows.nbytes for memory in self.memories)
+        if self.traits.routes:
+            return 0
+        kept = (state.entry[name] for state in self.kept() for name in names_in(state.entry, "rows"))
+        return sum(array.nbytes for array in kept)
 
     def kits(self) -> list[Kit]:
         """The pass of the backbone, for other machines too where torch runs it here."""
@@ -190,12 +194,7 @@ class MemoryDetector(Detector):
         return [
             replace(
                 state,
-                entry={
-                    name: head(state.entry, name, rows)
-                    for name in ("rows", "classes")
-                    if rows and name in state.entry
-                }
-                | {name: state.entry[name] for name in ("descriptors",) if name in state.entry},
+                entry=_leading(state.entry, rows),
                 calibration=state.calibration.within(rows) if rows and state.calibration else None,
             )
             for state, rows in zip(self.states, self._rows, strict=True)
@@ -249,16 +248,24 @@ class MemoryDetector(Detector):
         return raw
 
 
-def candidates_of(states: Sequence[ClassState], most: int) -> Candidates:
-    """By what is kept of the classes' images as a whole."""
-    return Candidates([_descriptors(state) for state in states], most)
+def candidates_of(states: Sequence[ClassState], most: int, grid: str = "rows") -> Candidates:
+    """By what is kept of the classes' images as a whole.
+
+    Args:
+        states: The classes.
+        most: Classes to be asked for an image, at most; 0: all.
+        grid: The array on whose grid it lies.
+    """
+    descriptors = [
+        unpacked(state.entry, "descriptors", grid=grid) if "descriptors" in state.entry else None
+        for state in states
+    ]
+    return Candidates(descriptors, most)
 
 
-def descriptor_bytes(state: ClassState) -> int:
-    """Bytes of what is kept of a class's images as a whole."""
-    descriptors = _descriptors(state)
-    return 0 if descriptors is None else descriptors.nbytes
-
-
-def _descriptors(state: ClassState) -> Floats | None:
-    return np.asarray(state.entry["descriptors"]) if "descriptors" in state.entry else None
+def _leading(entry: Arrays, rows: int) -> Arrays:
+    """What is read of an entry of which so many rows are; of one of which none is, nothing."""
+    if not rows:
+        return {}
+    whole = {name: entry[name] for name in ("rows_grid", "descriptors") if name in entry}
+    return whole | {name: head(entry, name, rows) for name in ("rows", "classes") if name in entry}

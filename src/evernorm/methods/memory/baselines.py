@@ -14,7 +14,6 @@ class Separate(MemoryLearner):
 
     name = "separate"
     group = RoutedMethodParams
-    revisions: ClassVar[Mapping[str, int]] = {**MemoryLearner.revisions, "knowledge": 6}
 
     def rows_read(self, sizes: list[int]) -> list[int]:
         """All rows of each entry."""
@@ -39,7 +38,7 @@ class Joint(MemoryLearner):
 
     name = "joint"
     traits = Traits(state=StateKind.CUMULATIVE, routes=False)
-    revisions: ClassVar[Mapping[str, int]] = {**MemoryLearner.revisions, "knowledge": 6}
+    revisions: ClassVar[Mapping[str, int]] = {**MemoryLearner.revisions, "knowledge": 7}
 
     def rows_read(self, sizes: list[int]) -> list[int]:
         """All rows of the last entry, which holds all classes."""

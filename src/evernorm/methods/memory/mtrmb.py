@@ -184,7 +184,7 @@ class Mtrmb(PromptedLearner[Adapter]):
         images, knowledge, size = lesson.experience, self.own.knowledge, self.params.features.batch_size
         seen = collect(self.eye(trained), images.read, len(images), size, progress=progress)
         memory = build_memory(seen[ADAPTED], knowledge.rows, knowledge, self.params.seed, shrinks=False)
-        return {"rows": memory.rows}, self.shown(memory.evidence, seen)
+        return memory.entry, self.shown(memory.evidence, seen)
 
     def adapter_of(self, trained: Arrays) -> Adapter:
         """The prompt of the class, and the words on it with the way in which it is fused with them."""
@@ -309,8 +309,10 @@ class MtrmbDetector(PromptedDetector[Adapter]):
     def bytes_by_class(self) -> dict[str, int]:
         """Bytes of key, prompt, fusion, words and knowledge."""
         return {
-            state.name: memory.rows.nbytes + np.asarray(state.trained["keys"]).nbytes + adapter.nbytes
-            for state, memory, adapter in zip(self.states, self.memories, self.adapters, strict=True)
+            state.name: sum(array.nbytes for array in state.entry.values())
+            + np.asarray(state.trained["keys"]).nbytes
+            + adapter.nbytes
+            for state, adapter in zip(self.states, self.adapters, strict=True)
         }
 
     def kits(self) -> list[Kit]:

@@ -1,8 +1,5 @@
 """PatchCoreCL: one memory a class, M rows in all (Barusco et al., Algorithm 1)."""
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 from evernorm.memory.budget import shares
 from evernorm.methods.memory.base import MemoryLearner, RoutedMethodParams
 from evernorm.methods.registry import learner
@@ -18,7 +15,6 @@ class PatchCoreCL(MemoryLearner):
 
     name = "patchcore_cl"
     group = RoutedMethodParams
-    revisions: ClassVar[Mapping[str, int]] = {**MemoryLearner.revisions, "knowledge": 6}
     shrinks = True
 
     def rows_read(self, sizes: list[int]) -> list[int]:

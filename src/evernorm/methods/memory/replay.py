@@ -43,7 +43,7 @@ class Replay(MemoryLearner):
     name = "replay"
     group = ReplayMethodParams
     traits = Traits(state=StateKind.CHAINED, routes=False)
-    revisions: ClassVar[Mapping[str, int]] = {**MemoryLearner.revisions, "knowledge": 6}
+    revisions: ClassVar[Mapping[str, int]] = {**MemoryLearner.revisions, "knowledge": 7}
 
     @property
     def own(self) -> ReplayMethodParams:

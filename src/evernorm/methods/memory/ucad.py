@@ -6,11 +6,11 @@ the coreset of the prompted ones (Eq. 2). An image goes to the class with the ne
 with that class's prompt, and scored by its knowledge (Eq. 5 and 6).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +20,7 @@ from evernorm.errors import StateError
 from evernorm.features.extract import collect
 from evernorm.features.kit import Kit
 from evernorm.memory.candidates import Candidates, descriptors_of
+from evernorm.memory.compact import packed, unpacked
 from evernorm.memory.entry import build_memory, farthest_points
 from evernorm.memory.keys import key_distances, leave_one_out_key_distances
 from evernorm.memory.params import CandidateParams, MemoryParams
@@ -28,7 +29,7 @@ from evernorm.methods.ablation import Tables
 from evernorm.methods.detector import Found, Seen
 from evernorm.methods.learner import NOTHING, ClassState, Traits
 from evernorm.methods.lesson import Lesson
-from evernorm.methods.memory.base import MemoryMethodParams, candidates_of, descriptor_bytes
+from evernorm.methods.memory.base import MemoryMethodParams, candidates_of
 from evernorm.methods.memory.prompted import ADAPTED, FROZEN, PromptedDetector, PromptedLearner
 from evernorm.methods.memory.ucad_ablations import ucad_tables
 from evernorm.methods.registry import learner
@@ -69,7 +70,6 @@ class Ucad(PromptedLearner[Prompt]):
     name = "ucad"
     group = UcadParams
     traits = Traits(structured=True, trained=True, open_set=True)
-    revisions: ClassVar[Mapping[str, int]] = {**PromptedLearner.revisions, "knowledge": 6}
 
     @property
     def own(self) -> UcadParams:
@@ -124,13 +124,14 @@ class Ucad(PromptedLearner[Prompt]):
 
         flat = frozen.reshape(-1, frozen.shape[2])  # Eq. 1
         points = farthest_points(flat, knowledge.keys)
-        keys = np.ascontiguousarray(flat[points])
+        beside = {"descriptors": descriptors_of(frozen)}
+        found = packed({"keys": flat[points], **beside}, knowledge.storage, flat)
+        keys = unpacked(found, "keys")
 
         memory = build_memory(adapted, knowledge.rows, knowledge, self.params.seed, shrinks=False)  # Eq. 2
         routing = leave_one_out_key_distances(frozen, keys, points // frozen.shape[1])
         evidence = replace(memory.evidence, routing=routing)
-        entry = {"keys": keys, "rows": memory.rows, "descriptors": descriptors_of(frozen)}
-        return entry, self.shown(evidence, seen)
+        return {**found, **memory.entry}, self.shown(evidence, seen)
 
     def adapter_of(self, trained: Arrays) -> Prompt:
         """The prompt of the class; nothing where ``prompts.kind`` is none."""
@@ -149,7 +150,7 @@ class UcadDetector(PromptedDetector[Prompt]):
     def __init__(self, learner: Ucad, states: Sequence[ClassState]) -> None:
         super().__init__(learner, states)
         self.network = learner.network
-        self.keys = [np.asarray(state.entry["keys"]) for state in states if "keys" in state.entry]
+        self.keys = [unpacked(state.entry, "keys") for state in states if "keys" in state.entry]
         self.adapters = [learner.adapter_of(state.trained) for state in states]
         fit = [
             len(self.keys) == len(states)
@@ -167,10 +168,8 @@ class UcadDetector(PromptedDetector[Prompt]):
     def bytes_by_class(self) -> dict[str, int]:
         """Bytes of key, prompt, knowledge and descriptors."""
         return {
-            state.name: memory.rows.nbytes + keys.nbytes + prompt.nbytes + descriptor_bytes(state)
-            for state, memory, keys, prompt in zip(
-                self.states, self.memories, self.keys, self.adapters, strict=True
-            )
+            state.name: sum(array.nbytes for array in state.entry.values()) + prompt.nbytes
+            for state, prompt in zip(self.states, self.adapters, strict=True)
         }
 
     def kits(self) -> list[Kit]:
@@ -235,4 +234,4 @@ class UcadDetector(PromptedDetector[Prompt]):
     @cached_property
     def candidates(self) -> Candidates:
         """Which classes are asked for an image."""
-        return candidates_of(self.states, self.learner.own.evaluate.candidates)
+        return candidates_of(self.states, self.learner.own.evaluate.candidates, "keys")
