@@ -58,7 +58,7 @@ format: $(INSTALLED) ## format the code
 
 bench: $(INSTALLED) ## run the benchmarks (DATA=a folder of classes for real features)
 	$(BIN)/python benchmarks/coreset.py $(if $(DATA),--data $(DATA))
-	$(BIN)/python benchmarks/scoring.py $(if $(DATA),--data $(DATA))
+	$(if $(DATA),$(BIN)/python benchmarks/routing.py --data $(DATA) --classes 7,50)
 	$(if $(DATA),$(BIN)/python benchmarks/prompts.py --data $(DATA) --seeds 1)
 	$(if $(DATA),$(BIN)/python benchmarks/training.py --data $(DATA))
 

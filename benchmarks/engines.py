@@ -7,10 +7,13 @@ Each engine gets a process of its own, as a served bank has.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from flows.commands.environment import SERVING
 
 MEASURED = """
 import json, resource, statistics, sys, time
@@ -68,7 +71,10 @@ def main() -> None:
 def measured(bank: Path, engine: str, paths: list[Path]) -> dict:
     """What a new process finds."""
     command = [sys.executable, "-c", MEASURED, str(time.time()), str(bank), engine, *map(str, paths)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    served = {**os.environ, **SERVING}
+    return json.loads(
+        subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=served).stdout
+    )
 
 
 if __name__ == "__main__":

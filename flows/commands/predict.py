@@ -50,7 +50,7 @@ def predict_images(
         ParamsError: `COMING` beside other sources.
         StateError: There is no bank.
     """
-    prepare(root)
+    prepare(root, serving=True)
     from evernorm.data.profile import bit_depth_for
     from evernorm.methods.bank import load_bank
     from evernorm.methods.detector import IMAGES_AT_ONCE
