@@ -44,7 +44,11 @@ THEIRS = """
 import torch
 from anomalib.deploy import OpenVINOInferencer, TorchInferencer
 from PIL import Image
-asked = TorchInferencer(sys.argv[1], device="cpu") if sys.argv[2] == "torch" else OpenVINOInferencer(sys.argv[1], device="CPU")
+if sys.argv[2] == "torch":
+    asked = TorchInferencer(sys.argv[1], device="cpu")
+else:
+    exact = {"INFERENCE_PRECISION_HINT": "f32"} if sys.argv[2] == "float32" else {}
+    asked = OpenVINOInferencer(sys.argv[1], device="CPU", config=exact)
 with torch.inference_mode():
     print(json.dumps([median_of(lambda image: asked.predict(Image.fromarray(image))), None]))
 """
@@ -82,6 +86,7 @@ def main() -> None:
         asked = {
             "anomalib's PatchCore, one class, torch": (THEIRS, torch_model, "torch"),
             "anomalib's PatchCore, one class, OpenVINO": (THEIRS, openvino_model, "openvino"),
+            "the same, in float32 and not as it comes": (THEIRS, openvino_model, "float32"),
             "evernorm, torch": (OURS, str(options.bank), "torch"),
             "evernorm, OpenVINO": (OURS, str(options.bank), "openvino"),
         }
