@@ -124,8 +124,9 @@ def _nonzero(image: Image.Image) -> npt.NDArray[np.bool_]:
     """Loaded mask to bool [H, W]."""
     if image.mode in GREY:
         return np.asarray(image) > 0
-    rgba = np.asarray(image.convert("RGBA"))
-    return rgba[..., :3].any(axis=2) & (rgba[..., 3] > 0)
+    red, green, blue, alpha = np.moveaxis(np.asarray(image.convert("RGBA")), 2, 0)
+    marked: npt.NDArray[np.bool_] = ((red | green | blue) > 0) & (alpha > 0)
+    return marked
 
 
 def _orientation(image: Image.Image) -> int:

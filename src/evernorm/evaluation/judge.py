@@ -79,7 +79,7 @@ def judge(
 ) -> tuple[list[Outcome], PixelMetrics]:
     """Judge every test image of every class, as it would be served and with its class given.
 
-    Memory: pixel counts of one class, with and without the class given, and of all classes pooled.
+    Memory: pixel counts of one class, with and without the class given and of what is alike in both, and of all pooled.
 
     Args:
         detector: The bank as it stands.
@@ -108,7 +108,8 @@ def _judge_class(
 ) -> Outcome:
     view, count, size = test.view, len(test.view), detector.images_at_once
     drawn = detector.traits.maps and any(record.mask for record in view.records)
-    pixels, oracle_pixels = (PixelMetrics(pooled.fpr_limit) for _ in range(2))
+    # Most images go where they belong, and are counted once for both.
+    pixels, oracle_pixels, alike = (PixelMetrics(pooled.fpr_limit) for _ in range(3))
     served: list[Judged] = []
     told: list[Judged] = []
     left_out: list[Flags] = []
@@ -125,10 +126,16 @@ def _judge_class(
         for i, number in enumerate(block.tolist()) if drawn else ():
             if (mask := view.mask(number)) is not None:
                 shape = (mask.shape[0], mask.shape[1])
-                for metrics, judged in ((pixels, one), (oracle_pixels, other)):
+                counted = ((alike, one),) if one is other else ((pixels, one), (oracle_pixels, other))
+                for metrics, judged in counted:
                     if (spots := judged.map(i, shape)) is not None:
                         metrics.update(spots, mask)
         advance(len(block) + start)
+    if any(one is not other for one, other in zip(served, told, strict=True)):
+        pixels.merge(alike)
+        oracle_pixels.merge(alike)
+    else:
+        pixels = oracle_pixels = alike
     if drawn:
         pooled.merge(pixels)
     return Outcome(
