@@ -17,23 +17,18 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.engines import MEDIAN
 from flows.commands.environment import SERVING
 
-HEAD = """
+HEAD = (
+    """
 import json, statistics, sys, time
 from pathlib import Path
 from evernorm import read_image
 images = [read_image(Path(path)) for path in sys.argv[4:]]
-def median_of(call):
-    for image in images[:3]:
-        call(image)
-    taken = []
-    for image in images:
-        started = time.perf_counter()
-        call(image)
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken) * 1e3
 """
+    + MEDIAN
+)
 OURS = """
 from evernorm import load_bank
 from evernorm.params.groups import Device, PassEngine

@@ -15,16 +15,7 @@ from pathlib import Path
 
 from flows.commands.environment import SERVING
 
-MEASURED = """
-import json, resource, statistics, sys, time
-began = float(sys.argv[1])
-from pathlib import Path
-from evernorm import load_bank, read_image
-from evernorm.params.groups import Device, PassEngine
-bank = load_bank(sys.argv[2], Device.CPU, PassEngine(sys.argv[3]))
-images = [read_image(Path(path)) for path in sys.argv[4:]]
-bank.predict(images[:1])
-first = time.time() - began
+MEDIAN = """
 def median_of(call):
     for image in images[:2]:
         call(image)
@@ -34,13 +25,28 @@ def median_of(call):
         call(image)
         taken.append(time.perf_counter() - started)
     return statistics.median(taken) * 1e3
-whole = median_of(lambda image: bank.predict([image]))
+"""
+MEASURED = (
+    """
+import json, resource, statistics, sys, time
+began = float(sys.argv[1])
+from pathlib import Path
+from evernorm import load_bank, read_image
+from evernorm.params.groups import Device, PassEngine
+bank = load_bank(sys.argv[2], Device.CPU, PassEngine(sys.argv[3]))
+images = [read_image(Path(path)) for path in sys.argv[4:]]
+bank.predict(images[:1])
+first = time.time() - began
+"""
+    + MEDIAN
+    + """whole = median_of(lambda image: bank.predict([image]))
 alone = median_of(lambda image: bank.learner.backbone.features([image]))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 answers = [[p.routed_class, p.anomalous, float(p.score)] for p in bank.predict(images)]
 print(json.dumps({"first": first, "whole": whole, "alone": alone, "peak": peak, "answers": answers,
                   "torch": "torch" in sys.modules}))
 """
+)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,6 +70,18 @@ def test_a_command_run_from_a_git_hook_commits_into_its_own_workspace(tmp_path, 
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "other/.git/index"))
     prepare()
     assert "An empty stream" == Workspace.open_or_create(tmp_path / "w").git("log", "--format=%s")
+
+
+@pytest.mark.parametrize(("told", "found"), [(None, "4"), ("26", "26")])
+def test_numpy_s_threads_do_not_spin_between_answers_unless_the_user_says_so(monkeypatch, told, found):
+    """What a stage learns with is left alone."""
+    from flows.commands.environment import SERVING, prepare
+
+    (name,) = SERVING
+    for serving in (False, True):
+        monkeypatch.setattr("os.environ", {"HOME": "/home", **({name: told} if told else {})})
+        prepare(serving=serving)
+        assert os.environ.get(name) == (found if serving else told)
 
 
 def test_a_workspace_whose_path_no_address_can_hold_is_refused(tmp_path):

@@ -1,7 +1,8 @@
 """Rows as they are stored: a byte a value, on a grid of its own for each column.
 
-A grid spans what all patches of a class's images span, in 255 steps a column. What is judged, and by which scores are calibrated, are the
-values on the grid, so nothing changes between learning and serving. Why this loses nothing: docs/decisions/storage.md.
+A grid spans what all patches of a class's images span, in 255 steps a column. The values on the grid are those that images
+are judged by, and from which thresholds come, so nothing changes between learning and serving. Why nothing is lost:
+docs/decisions/storage.md.
 """
 
 from collections.abc import Mapping
@@ -75,10 +76,10 @@ def unpacked(
     array = entry[name] if rows is None else head(entry, name, rows)
     if array.dtype != np.uint8:
         return np.asarray(array, np.float32)
-    grid = f"{grid or name}_grid"
-    if grid not in entry or entry[grid].shape != (2, array.shape[1]):
+    found = entry.get(f"{grid or name}_grid")
+    if found is None or found.shape != (2, array.shape[1]):
         raise StateError(f"the {name} of an entry lack the grid they lie on; learn the class again")
-    low, step = entry[grid]
+    low, step = found
     values: Floats = low + step * array
     return values
 

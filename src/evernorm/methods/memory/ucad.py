@@ -124,8 +124,8 @@ class Ucad(PromptedLearner[Prompt]):
 
         flat = frozen.reshape(-1, frozen.shape[2])  # Eq. 1
         points = farthest_points(flat, knowledge.keys)
-        beside = {"descriptors": descriptors_of(frozen)}
-        found = packed({"keys": flat[points], **beside}, knowledge.storage, flat)
+        kept = {"keys": flat[points], "descriptors": descriptors_of(frozen)}
+        found = packed(kept, knowledge.storage, flat)
         keys = unpacked(found, "keys")
 
         memory = build_memory(adapted, knowledge.rows, knowledge, self.params.seed, shrinks=False)  # Eq. 2
