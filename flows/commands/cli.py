@@ -150,6 +150,22 @@ def predict(
 
 
 @app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="A folder, where the graph is written.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    bank: Annotated[Path | None, typer.Option(help="A stored bank, in place of the champion.")] = None,
+    kind: Annotated[str, typer.Option("--format", help="onnx or openvino.")] = "onnx",
+    size: Annotated[
+        str | None, typer.Option(help="WIDTHxHEIGHT of the images, where the training images have several.")
+    ] = None,
+) -> None:
+    """Write a bank as one graph: image in, class, score, map and decision out; without evernorm or torch."""
+    from flows.commands.export import export as run_export
+
+    run_export(out, workspace, bank, kind, size)
+
+
+@app.command()
 def pack(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of one class.")],
     place: Annotated[

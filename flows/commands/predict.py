@@ -60,7 +60,7 @@ def predict_images(
         raise ParamsError("- reads the paths from standard input and stands alone; name the others there too")
     paths = [] if COMING in sources else _images_of(sources)
     lines = as_lines or COMING in sources
-    files, model = (bank, None) if bank else _champion(root)
+    files, model = (bank, None) if bank else champion_of_workspace(root)
     detector = load_bank(files)
     stems = Counter(path.stem for path in paths)
     judge = Judge(
@@ -132,7 +132,7 @@ def _print_lines(answers: Sequence[Answer | Unreadable]) -> None:
         print(json.dumps(answer.model_dump(by_alias=True)), flush=True)  # noqa: T201
 
 
-def _champion(root: Path) -> tuple[Path, tuple[str, str]]:
+def champion_of_workspace(root: Path) -> tuple[Path, tuple[str, str]]:
     """The files of the champion, and which version of which model it is; says so where it may be champion no more.
 
     Raises:

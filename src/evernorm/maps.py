@@ -24,10 +24,14 @@ def anomaly_map(patches: Floats, grid: tuple[int, int], input_size: int, shape: 
     Returns:
         float32 ``[H, W]``, in the unit of `patches`.
     """
-    rows = _axis_operator(grid[0], input_size, shape[0])
-    columns = _axis_operator(grid[1], input_size, shape[1])
+    rows, columns = map_operators(grid, input_size, shape)
     smooth: Floats = (rows @ patches.reshape(grid) @ columns.T).astype(np.float32, copy=False)
     return smooth
+
+
+def map_operators(grid: tuple[int, int], input_size: int, shape: tuple[int, int]) -> tuple[Floats, Floats]:
+    """What `anomaly_map` multiplies patches ``[rows, columns]`` with, from the left ``[H, rows]`` and, turned, the right."""
+    return _axis_operator(grid[0], input_size, shape[0]), _axis_operator(grid[1], input_size, shape[1])
 
 
 def resized(places: Floats, shape: tuple[int, int]) -> Floats:

@@ -33,6 +33,10 @@ class Candidates:
 
     Memory: the descriptors of all classes once more.
 
+    Attributes:
+        descriptors: Of the classes, those that are kept.
+        most: Classes asked for an image, at most; 0: all.
+
     Args:
         descriptors: Of each of T classes, float32 ``[k, d]``, k at least 1; None where an earlier version kept none.
         most: Classes to be asked for an image, at most; 0: all. All, too, where descriptors are missing.
@@ -41,7 +45,8 @@ class Candidates:
     def __init__(self, descriptors: Sequence[Floats | None], most: int) -> None:
         kept = [each for each in descriptors if each is not None]
         self._count = len(descriptors)
-        self._most = most if len(kept) == self._count > 1 else 0
+        self.most = most if len(kept) == self._count > 1 else 0
+        self.descriptors = kept
         if self.exhaustive:
             return
         rows = np.concatenate(kept)
@@ -54,7 +59,7 @@ class Candidates:
     @property
     def exhaustive(self) -> bool:
         """Whether all classes are asked whatever the image."""
-        return self._most == 0
+        return self.most == 0
 
     def of(self, features: Floats, without: Indices | None = None) -> Flags:
         """The classes to be asked for each image: bool ``[n, T]``.
@@ -99,6 +104,6 @@ class Candidates:
 
     def _near(self, distances: Floats) -> Flags:
         near: Flags = distances <= WITHIN * distances.min()
-        if near.sum() > self._most:
-            near[np.argsort(distances, kind="stable")[self._most :]] = False
+        if near.sum() > self.most:
+            near[np.argsort(distances, kind="stable")[self.most :]] = False
         return near

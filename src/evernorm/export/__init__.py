@@ -1,0 +1,1 @@
+"""A bank as one graph, which runs where evernorm is not installed."""
