@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from evernorm.errors import EvernormError
+from evernorm.errors import EvernormError, StateError
 from flows.commands.audit_words import checked_of, verdict_of
 from flows.commands.environment import prepare
 
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 _STATUS = {"clean": 0, "findings": 1, "incomplete": 2}
 
 
-def audit_version(asked: str, root: Path, as_json: bool, page: Path | None) -> int:
-    """Audit a version and print what was found; the exit status says whether anything was.
+def audit_version(
+    asked: str, root: Path, as_json: bool, page: Path | None, exported: Path | None = None
+) -> int:
+    """Audit a version, or the one that an exported bank names, and print what was found; the status says whether anything was.
 
     Returns:
         0: all is what the records say; 1: something is not; 2: nothing was found, but not all could be checked.
     """
     try:
-        report = _audited(asked, root)
+        report = _audited(asked, root, exported)
         if page is not None:
             from evernorm.files import write_bytes
             from flows.commands.audit_page import page_of
@@ -39,14 +41,22 @@ def audit_version(asked: str, root: Path, as_json: bool, page: Path | None) -> i
     return _STATUS[report.verdict]
 
 
-def _audited(asked: str, root: Path) -> "Report":
+def _audited(asked: str, root: Path, exported: Path | None) -> "Report":
     prepare(root)
+    if exported is not None:
+        from evernorm.export.file import about_exported
+
+        if (named := about_exported(exported)["version"]) is None:
+            raise StateError(
+                f"{exported} was exported from no registered version, so there is nothing to compare it with"
+            )
+        asked = str(named)
     from tasks.workspace.workspace import Workspace
 
     Workspace.open(root)  # before Prefect is imported, which would make its home there
     from tasks.audit.walk import audit
 
-    return audit(root, asked)
+    return audit(root, asked, exported)
 
 
 def show(report: "Report") -> None:

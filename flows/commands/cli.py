@@ -324,11 +324,15 @@ def audit(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write a page with the lineage drawn.")] = None,
+    exported: Annotated[
+        Path | None,
+        typer.Option(help="What `evernorm export` wrote: the version it names is audited, and it."),
+    ] = None,
 ) -> None:
     """Compare a version with every byte it came from; status 0: clean, 1: findings, 2: could not check."""
     from flows.commands.audit import audit_version
 
-    raise typer.Exit(audit_version(version, workspace, as_json, html))
+    raise typer.Exit(audit_version(version, workspace, as_json, html, exported))
 
 
 @app.command()

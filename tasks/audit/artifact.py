@@ -18,14 +18,24 @@ if TYPE_CHECKING:
 _LOADER = "evernorm.serve"
 
 
-def check_artifact(uri: str, version: "ModelVersion", described: Described, held: Held, notes: Notes) -> None:
-    """Compare the registered bank, byte by byte, and the run's metrics.json with the commit's."""
+def check_artifact(
+    uri: str,
+    version: "ModelVersion",
+    described: Described,
+    held: Held,
+    notes: Notes,
+    exported: Path | None = None,
+) -> None:
+    """Compare the registered bank, byte by byte, and the run's metrics.json with the commit's; and an exported bank."""
     name, run = described.classes[-1], version.run_id
     with TemporaryDirectory() as folder:
         fetched = _fetched(uri, str(version.source), f"version {version.version}", "version", folder, notes)
         if fetched is not None:
             _check_files(fetched / "data", described, held, notes)
             _check_loader(fetched / "MLmodel", f"data/{name}", notes)
+            if exported is not None:
+                with notes.reaching("exported"):
+                    _check_exported(exported, fetched / "data" / name, version, notes)
         what = f"run {run} metrics.json"
         figures = _fetched(uri, f"runs:/{run}/metrics.json", what, "run", folder, notes)
         if figures is not None and name in described.metrics:
@@ -53,6 +63,18 @@ def _check_files(data: Path, described: Described, held: Held, notes: Notes) -> 
         wanted = f"md5 {expected[path]}" if path in expected else "no such file"
         if found != wanted:
             notes.find("artifact", f"data/{path}", found or "missing", wanted, "version")
+
+
+def _check_exported(exported: Path, bank: Path, version: "ModelVersion", notes: Notes) -> None:
+    """It is what the registered bank is exported as; another version of what exports may give other bytes."""
+    from evernorm.export.file import is_export_of
+
+    with TemporaryDirectory() as folder:
+        same = is_export_of(exported, bank, (str(version.name), str(version.version)), Path(folder))
+    notes.count("exported", "files")
+    if not same:
+        wanted = f"what version {version.version} is exported as by what is installed here"
+        notes.find("exported", exported.name, "other bytes", wanted, "version")
 
 
 def _check_loader(model: Path, data: str, notes: Notes) -> None:

@@ -28,7 +28,8 @@ class Finding(_Part):
     """Something that is not what the records say.
 
     Attributes:
-        place: Where: registry, promotions, run, git, dvc.lock, cache, remote NAME, workspace, manifest, lineage, artifact.
+        place: Where: registry, promotions, run, git, dvc.lock, cache, remote NAME, workspace, manifest, lineage, artifact,
+            exported.
         what: Which file, object or tag there.
         found: What is there.
         expected: What should be.

@@ -40,12 +40,13 @@ if TYPE_CHECKING:
 _SQLITE = "sqlite:///"
 
 
-def audit(root: Path, asked: str = CHAMPION) -> Report:
+def audit(root: Path, asked: str = CHAMPION, exported: Path | None = None) -> Report:
     """Follow a version to everything it came from, compare it with what is really there; change nothing.
 
     Args:
         root: The workspace.
         asked: The number or alias of a version.
+        exported: What it was exported as (`evernorm.export`), to be compared with what is registered.
 
     Returns:
         What was checked and found; a place that is out of reach is in `Report.unchecked`.
@@ -59,7 +60,7 @@ def audit(root: Path, asked: str = CHAMPION) -> Report:
     version, promotions = _version(workspace, asked, notes)
     described = _described(workspace, version, notes) if version is not None else None
     if version is not None and described is not None:
-        _follow(workspace, version, described, notes)
+        _follow(workspace, version, described, notes, exported)
     return Report(
         asked=asked,
         subject=subject_of(version) if version is not None else None,
@@ -98,7 +99,9 @@ def _described(workspace: Workspace, version: "ModelVersion", notes: Notes) -> D
     return None
 
 
-def _follow(workspace: Workspace, version: "ModelVersion", described: Described, notes: Notes) -> None:
+def _follow(
+    workspace: Workspace, version: "ModelVersion", described: Described, notes: Notes, exported: Path | None
+) -> None:
     root = workspace.root
     with notes.reaching("git"):
         check_history(described, notes)
@@ -114,7 +117,7 @@ def _follow(workspace: Workspace, version: "ModelVersion", described: Described,
     with notes.reaching("workspace"):
         check_working_tree(root, described, held, notes)
     with notes.reaching("artifact"), _mlflow(workspace):
-        check_artifact(tracking_uri(workspace), version, described, held, notes)
+        check_artifact(tracking_uri(workspace), version, described, held, notes, exported)
 
 
 @contextmanager

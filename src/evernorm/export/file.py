@@ -65,6 +65,7 @@ def export_bank(
     except ImportError as error:
         raise MachineError("what OpenVINO runs is written by it: `pip install openvino`") from error
     converted = openvino.Core().read_model(whole)
+    _number(converted)
     converted.set_rt_info(about, ABOUT)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -81,6 +82,8 @@ def about_exported(file: Path) -> dict[str, Any]:
         StateError: It is missing, damaged, or none.
     """
     try:
+        if file.suffix not in {".onnx", ".xml"}:
+            raise ValueError("it ends neither in .onnx nor in .xml")
         if file.suffix == ".onnx":
             import onnx
 
@@ -92,23 +95,24 @@ def about_exported(file: Path) -> dict[str, Any]:
             said = openvino.Core().read_model(file).get_rt_info(ABOUT).astype(str)
         about: dict[str, Any] = json.loads(said)
     except Exception as error:  # each reader has errors of its own
-        raise StateError(f"{file} is no bank that `evernorm export` wrote ({error})") from error
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StateError(f"{file} is no bank that `evernorm export` wrote ({why})") from error
     if about.get("schema") != SCHEMA:
         raise StateError(f"{file} has schema {about.get('schema')}, this version reads {SCHEMA}")
     return about
 
 
-def is_export_of(file: Path, bank: Path, folder: Path) -> bool:
+def is_export_of(file: Path, bank: Path, registered: tuple[str, str], folder: Path) -> bool:
     """Whether a file is, byte for byte, what a stored bank is exported as, by what is installed here.
 
     Args:
         file: As `export_bank` wrote it.
         bank: The stored bank.
+        registered: Name and version of the model that it is registered as.
         folder: An empty one, where it is exported once more.
     """
     about = about_exported(file)
     kind = Format.ONNX if file.suffix == ".onnx" else Format.OPENVINO
-    registered = (about["model"], about["version"]) if about["model"] else None
     again = export_bank(bank, folder, kind, (about["height"], about["width"]), registered)
     return all(
         beside.is_file() and sha256_file(beside) == sha256_file(each)
@@ -118,6 +122,15 @@ def is_export_of(file: Path, bank: Path, folder: Path) -> bool:
 
 def _files(file: Path) -> Sequence[Path]:
     return [file] if file.suffix == ".onnx" else [file, file.with_suffix(".bin")]
+
+
+def _number(model: Any, prefix: str = "") -> None:
+    """Name its nodes by their order: OpenVINO counts on from whatever it has read before in the process."""
+    for number, node in enumerate(model.get_ordered_ops()):
+        if prefix or node.get_type_name() not in {"Parameter", "Result"}:
+            node.set_friendly_name(f"{prefix}{number}")
+        if node.get_type_name() == "Loop":
+            _number(node.get_function(), f"{prefix}{number}/")
 
 
 def _about(
