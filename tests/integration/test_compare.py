@@ -98,7 +98,8 @@ def test_the_table_has_a_line_a_method_and_one_for_other_settings(compared):
         assert column in means
     first = compared.progress.partition("finetune")[0]
     assert 2 == first.count("up to date")
-    assert 40 * 4 * 152 == compared.summary("patchcore_cl/small")["bank_bytes"]
+    beside = 8 + 2 * 4  # of each class: images as a whole, and the grid
+    assert (40 + 2 * beside) * 152 == compared.summary("patchcore_cl/small")["bank_bytes"]
 
 
 def test_nothing_is_registered(compared):
