@@ -14,7 +14,7 @@ from onnx import numpy_helper, parser
 
 from evernorm.errors import ParamsError, StateError
 from evernorm.export.file import Format, about_exported, export_bank, is_export_of
-from evernorm.export.resizing import resize_nodes, resize_tables
+from evernorm.export.resizing import resizing
 from evernorm.export.whole import graph_of, refusals
 from evernorm.features.preprocess import Preprocess
 from evernorm.methods.bank import bank_digest, save_bank
@@ -106,18 +106,31 @@ def test_it_does_what_the_parameters_say(setting, learner_for, lessons, states, 
     assert_alike(detector, resized, answers)
 
 
-sides = st.integers(1, 300)
+def test_a_bank_of_one_class_that_torch_is_to_run(learner_for, states, images, tmp_path):
+    """On both engines."""
+    detector = learner_for("patchcore_cl", "features.engine=torch").detector_of(states[:1])
+    save_bank(detector, tmp_path / "bank")
+    assert not [*(tmp_path / "bank").glob("*.onnx")]
+    np.save(tmp_path / "images.npy", images)
+    for kind in Format:
+        file, *_ = export_bank(tmp_path / "bank", tmp_path, kind, images[0].shape[:2], None)
+        command = [sys.executable, "-c", ASKED, str(file), str(tmp_path / "images.npy")]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        assert_alike(detector, images, json.loads(said))
 
 
-@settings(max_examples=25)
-@given(sides, sides, sides, st.sampled_from(["bilinear", "bicubic"]), st.integers(0, 2**32 - 1))
+pixels = st.integers(1, 300)
+
+
+@settings(max_examples=40, deadline=None)
+@given(pixels, pixels, st.integers(16, 300), st.sampled_from(["bilinear", "bicubic"]), st.integers(0, 2**32 - 1))
 def test_an_image_is_resized_as_pillow_does_to_the_last_bit(height, width, side, interpolation, seed):
     preprocess = Preprocess(side, (0, 0, 0), (1, 1, 1), interpolation)
-    tables = resize_tables(preprocess, (height, width))
+    nodes, tables = resizing(preprocess, (height, width))
     named = ", ".join(f"float{list(table.shape) or ''} {name}" for name, table in tables.items())
     model = parser.parse_model(
         f'<ir_version: 8, opset_import: ["": 17]> resize (uint8[{height}, {width}, 3] image, {named}) => '
-        f"(uint8[1, {side}, {side}, 3] resized) {{ {resize_nodes()} }}"
+        f"(uint8[1, {side}, {side}, 3] resized) {{ {nodes} }}"
     )
     del model.graph.input[1:]
     model.graph.initializer.extend(numpy_helper.from_array(table, name) for name, table in tables.items())

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evernorm.alignment.alignment import MEASURED
-from evernorm.errors import ParamsError
-from evernorm.export.resizing import resize_nodes, resize_tables
-from evernorm.features.frozen import PATCHES
+from evernorm.errors import MachineError, ParamsError
+from evernorm.export.resizing import resizing
+from evernorm.features.engine import choose_engine
+from evernorm.features.frozen import PATCHES, backbone_kit
+from evernorm.features.kit import Kit
 from evernorm.maps import map_operators
 from evernorm.memory.candidates import WITHIN
 from evernorm.memory.params import Routing, Score
 from evernorm.memory.scoring import TOP
 from evernorm.methods.detector import Detector
 from evernorm.methods.memory.base import MemoryDetector, RoutedMethodParams
+from evernorm.params.groups import Device, PassEngine
 from evernorm.types import Arrays
 
 if TYPE_CHECKING:
@@ -119,7 +122,7 @@ def graph_of(detector: Detector, shape: tuple[int, int]) -> "ModelProto":
 
     Raises:
         ParamsError: The bank cannot become one graph.
-        MachineError: What writes graphs is not installed.
+        MachineError: What writes graphs or checks them is not installed, or Pillow is of an unknown kind.
     """
     faults = refusals(detector)
     if faults or not isinstance(detector, MemoryDetector):
@@ -129,13 +132,13 @@ def graph_of(detector: Detector, shape: tuple[int, int]) -> "ModelProto":
 
     backbone = detector.learner.backbone
     side, count, dim = backbone.preprocess.size, backbone.grid[0] * backbone.grid[1], backbone.dim
+    nodes, tables = resizing(backbone.preprocess, shape)
     head = _parsed(
         f"prepare (uint8[{shape[0]}, {shape[1]}, 3] image",
-        f"(uint8[1, {side}, {side}, 3] resized) {{ {resize_nodes()} }}",
-        resize_tables(backbone.preprocess, shape),
+        f"(uint8[1, {side}, {side}, 3] resized) {{ {nodes} }}",
+        tables,
     )
-    (kit,) = detector.kits()
-    frozen = compose.add_prefix(onnx.load(kit.folder / f"{PATCHES}.onnx"), _FROZEN)
+    frozen = compose.add_prefix(onnx.load(_kit(detector).folder / f"{PATCHES}.onnx"), _FROZEN)
     statistic = detector.learner.params.own(RoutedMethodParams).evaluate.routing
     body = _BODY.format(statistic="ReduceMean" if statistic is Routing.MEAN else "ReduceMax")
     tail = _parsed(
@@ -148,6 +151,15 @@ def graph_of(detector: Detector, shape: tuple[int, int]) -> "ModelProto":
     whole = compose.merge_models(whole, tail, io_map=[(f"{_FROZEN}{PATCHES}", "features")])
     onnx.checker.check_model(whole)
     return whole
+
+
+def _kit(detector: MemoryDetector) -> Kit:
+    """The frozen pass, also of a bank that is to be run by torch."""
+    if kits := detector.kits():
+        return kits[0]
+    if (engine := choose_engine(PassEngine.AUTO, Device.CPU)) is PassEngine.TORCH:
+        raise MachineError("a graph is checked by what will run it: `pip install openvino`, or onnxruntime")
+    return backbone_kit(detector.learner.backbone.trainable, engine)
 
 
 def _parsed(inputs: str, outputs: str, tables: Arrays) -> "ModelProto":
