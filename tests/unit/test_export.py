@@ -123,7 +123,9 @@ pixels = st.integers(1, 300)
 
 
 @settings(max_examples=40, deadline=None)
-@given(pixels, pixels, st.integers(16, 300), st.sampled_from(["bilinear", "bicubic"]), st.integers(0, 2**32 - 1))
+@given(
+    pixels, pixels, st.integers(16, 300), st.sampled_from(["bilinear", "bicubic"]), st.integers(0, 2**32 - 1)
+)
 def test_an_image_is_resized_as_pillow_does_to_the_last_bit(height, width, side, interpolation, seed):
     preprocess = Preprocess(side, (0, 0, 0), (1, 1, 1), interpolation)
     nodes, tables = resizing(preprocess, (height, width))
