@@ -71,27 +71,28 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    paths = sorted(options.images.rglob("*.[jp][pn]g"))[: options.number]
+    bank, trained = options.bank.resolve(), options.trained.resolve()
+    paths = sorted(options.images.resolve().rglob("*.[jp][pn]g"))[: options.number]
     with tempfile.TemporaryDirectory() as folder:
         from PIL import Image
 
         width, height = Image.open(paths[0]).size
-        run(EXPORT, str(options.trained), folder, str(height), str(width))
+        run(folder, EXPORT, str(trained), folder, str(height), str(width))
         torch_model, openvino_model = (str(next(Path(folder).rglob(f"*.{kind}"))) for kind in ("pt", "xml"))
         asked = {
             "anomalib's PatchCore, one class, torch": (THEIRS, torch_model, "torch"),
             "anomalib's PatchCore, one class, OpenVINO": (THEIRS, openvino_model, "openvino"),
             "the same, in float32 and not as it comes": (THEIRS, openvino_model, "float32"),
-            "evernorm, torch": (OURS, str(options.bank), "torch"),
-            "evernorm, OpenVINO": (OURS, str(options.bank), "openvino"),
+            "evernorm, torch": (OURS, str(bank), "torch"),
+            "evernorm, OpenVINO": (OURS, str(bank), "openvino"),
         }
         found = {name: [] for name in asked}
         for _ in range(options.repeats):
             for name, (code, *arguments) in asked.items():
                 found[name].append(
-                    json.loads(run(HEAD + code, *arguments, "-", *map(str, paths)).split("\n")[-1])
+                    json.loads(run(folder, HEAD + code, *arguments, "-", *map(str, paths)).split("\n")[-1])
                 )
-    classes = len(json.loads((options.bank / "bank.json").read_text())["classes"])
+    classes = len(json.loads((bank / "bank.json").read_text())["classes"])
     reference = middle([whole for whole, _ in next(iter(found.values()))])
     print(
         f"{len(paths)} images of {width} x {height} pixels, one at a time; middle of {options.repeats} runs in turn; evernorm: {classes} classes"
@@ -107,15 +108,13 @@ def middle(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def run(code: str, *arguments: str) -> str:
-    """What a new process says."""
+def run(folder: str, code: str, *arguments: str) -> str:
+    """What a new process says; anomalib leaves OpenVINO's cache where it is asked, so that is a folder of its own."""
     command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
-    trusted = {
-        **os.environ,
-        **SERVING,
-        "TRUST_REMOTE_CODE": "1",
-    }  # anomalib's files are pickles; this one was just made
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=trusted).stdout.strip()
+    # anomalib's files are pickles; this one was just made.
+    env = {**os.environ, **SERVING, "TRUST_REMOTE_CODE": "1"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env, cwd=folder)
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evernorm.errors import MachineError, ParamsError, StateError
-from evernorm.export.whole import graph_of, refusals
+from evernorm.export.whole import graph_of
 from evernorm.features.engine import silence_openvino
 from evernorm.files import sha256_file, write_bytes
 from evernorm.methods.bank import bank_digest, load_bank
@@ -46,14 +46,12 @@ def export_bank(
     """
     detector = load_bank(bank, Device.CPU, PassEngine.AUTO)
     shape = shape or _one_size(detector)
-    if faults := refusals(detector):
-        raise ParamsError("this bank cannot be exported as one graph", faults)
-    about = json.dumps(_about(detector, bank, shape, registered), sort_keys=True)
     try:
         import onnx
     except ImportError as error:
         raise MachineError("graphs are written by onnx: `pip install onnx`") from error
     model = graph_of(detector, shape)
+    about = json.dumps(_about(detector, bank, shape, registered), sort_keys=True)
     onnx.helper.set_model_props(model, {ABOUT: about})
     whole = model.SerializeToString(deterministic=True)
     if kind is Format.ONNX:
